@@ -1,0 +1,10 @@
+/* cpu.h: what can this CPU execute? Detection only; the list of ISAs is the table in meson.build. */
+#ifndef KERNELS_CPU_H
+#define KERNELS_CPU_H
+
+#include <stdbool.h>
+
+/* True if the CPU has the instructions of this row and the operating system saves its registers. */
+bool cpu_runs(const char *isa);
+
+#endif
