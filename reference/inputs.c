@@ -1,0 +1,374 @@
+/* inputs.c: seeded tensors, the same bits on every machine.
+ *
+ * Values come from a counter: random(seed, tensor, index), so no order, thread count or ISA can change them,
+ * and only exact or correctly rounded operations follow (no libm but sqrt). Distributions are chosen to hurt:
+ * each is named in numerics of the field's bug reports (see verify/). Logical values do not depend on the
+ * layout; what lies in the gaps is NaN. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reference/reference.h"
+
+const char *const ref_distribution_names[REF_DISTRIBUTIONS] = {
+    "gauss", "wide",  "ascending", "descending", "low",       "cancel", "same-sign",
+    "big-v", "heavy", "zero-q",    "subnormal",  "gather", "uniform",
+};
+const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps"};
+
+enum {
+    MARGIN = 64,            /* elements before and after every buffer */
+    POISON_PAIRS = 1 << 24, /* larger problems keep their unseen keys: looking for them costs a pass */
+};
+
+uint64_t ref_random(uint64_t key, uint64_t index)
+{
+    uint64_t z = key + (index + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* One random stream per tensor. */
+typedef enum stream { Q, K, V, LENS, OFFSETS, MASK, BIAS, SLOPES, SINKS, VECTOR, GATHER } stream;
+
+static uint64_t stream_key(uint64_t seed, stream which) { return ref_random(seed, (uint64_t)which + 1000); }
+
+/* Uniform in [-1, 1), a multiple of 2^-23. */
+static float uniform(uint64_t key, uint64_t index)
+{
+    return (float)(int64_t)(ref_random(key, index) >> 40) * 0x1p-23f - 1.0f;
+}
+
+/* Mean 0, variance 1, |x| < 4.9: eight 16-bit uniforms; the sum is exact, one rounding follows. */
+static float gauss(uint64_t key, uint64_t index)
+{
+    int64_t sum = 0;
+    for (uint64_t half = 0; half < 2; half++)
+        for (uint64_t bits = ref_random(key, 2 * index + half), part = 0; part < 4; part++, bits >>= 16)
+            sum += (int64_t)(bits & 0xffff);
+    return (float)(sum - 4 * 0xffff) * 0x1.3988e2p-16f; /* sqrt(3/2) / 2^16, one over the sum's deviation */
+}
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+typedef struct maker {
+    const attn_problem *p;
+    ref_distribution kind;
+    uint64_t seed;
+    float unit;   /* q.k = 1 / scale when q = unit e and k = unit e, with e = (1, ..., 1) */
+    float gather; /* a power of two that makes codes differing in one place differ by >= 120 in score */
+} maker;
+
+static maker maker_of(const attn_problem *p, ref_distribution kind, uint64_t seed)
+{
+    float scale = fabsf(p->scale) > 0x1p-60f ? fabsf(p->scale) : 1.0f;
+    maker m = {p, kind, seed, sqrtf(1.0f / (scale * (float)p->qk_dim)), 1.0f};
+    while (m.gather * scale < 64) m.gather *= 2;
+    while (m.gather * scale > 128) m.gather /= 2;
+    return m;
+}
+
+/* Bit c of the code of key j, +1 or -1: the binary digits of j, then random ones. */
+static float code(const maker *m, int64_t j, int64_t c)
+{
+    bool one = c < 24 ? (j >> c) & 1 : ref_random(stream_key(m->seed, K), (uint64_t)(j * m->p->qk_dim + c)) & 1;
+    return one ? 1.0f : -1.0f;
+}
+
+static float q_value(const maker *m, uint64_t at, int64_t c)
+{
+    uint64_t key = stream_key(m->seed, Q);
+    float g = gauss(key, at), sign = m->p->scale < 0 ? -1.0f : 1.0f;
+    switch (m->kind) {
+    case REF_WIDE: return g * 30 * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
+    case REF_ASCENDING:
+    case REF_DESCENDING: return sign * m->unit * (1 + 0.01f * g);
+    case REF_LOW: return sign * m->unit * 22.36f;
+    case REF_CANCEL: return gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
+    case REF_HEAVY: return sign * m->unit;
+    case REF_ZERO_Q:
+    case REF_UNIFORM: return 0;
+    default: return g;
+    }
+}
+
+/* at: index of the element; j: key; heavy: the key that REF_HEAVY favours. */
+static float k_value(const maker *m, uint64_t at, int64_t j, int64_t c)
+{
+    uint64_t key = stream_key(m->seed, K);
+    float g = gauss(key, at), step = 40.0f / (float)(m->p->kv_len > 1 ? m->p->kv_len : 1);
+    int64_t heavy = (int64_t)(ref_random(key, 7) % (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
+    switch (m->kind) {
+    case REF_WIDE: return g * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
+    case REF_ASCENDING: return m->unit * (step * (float)j + 0.1f * g);
+    case REF_DESCENDING: return m->unit * (40 - step * (float)j + 0.1f * g);
+    case REF_LOW: return m->unit * (-22.36f + 0.1f * g);
+    case REF_CANCEL: return (c % 2 ? -1 : 1) * gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
+    case REF_HEAVY: return j == heavy ? 0 : -20.5f * m->unit;
+    case REF_GATHER: return code(m, j, c);
+    default: return g;
+    }
+}
+
+static float v_value(const maker *m, uint64_t at, int64_t j)
+{
+    uint64_t key = stream_key(m->seed, V), bits = ref_random(key, at);
+    int64_t heavy =
+        (int64_t)(ref_random(stream_key(m->seed, K), 7) % (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
+    switch (m->kind) {
+    case REF_SAME_SIGN: return 1.5f + 0.5f * uniform(key, at);
+    case REF_BIG_V: return bits & 1 ? 1e4f : -1e4f;
+    case REF_HEAVY: return j == heavy ? 0 : 1e6f * (1 + 0.25f * uniform(key, at));
+    case REF_SUBNORMAL: return gauss(key, at) * 0x1p-130f;
+    case REF_UNIFORM: return (float)((int64_t)(bits % 17) - 8);
+    default: return gauss(key, at);
+    }
+}
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+static void *keep(ref_inputs *in, int64_t count, size_t size)
+{
+    void *block = calloc((size_t)count + (count == 0), size);
+    if (block) in->blocks[in->block_count++] = block;
+    return block;
+}
+
+/* Strides of a [batch, heads, len, dim] tensor, and how many elements from its first to its last. */
+typedef struct shape {
+    int64_t batch, heads, len, dim, batch_stride, head_stride, row_stride, offset, total;
+} shape;
+
+static shape shape_of(ref_layout layout, int64_t batch, int64_t heads, int64_t len, int64_t dim)
+{
+    int64_t gap = layout == REF_GAPS ? 3 : 0;
+    shape s = {.batch = batch, .heads = heads, .len = len, .dim = dim};
+    s.row_stride = dim + gap;
+    s.head_stride = len * s.row_stride + gap;
+    if (layout == REF_ROWS_FIRST) s.row_stride = heads * dim, s.head_stride = dim;
+    s.batch_stride = heads * len * dim + (layout == REF_GAPS ? heads * (3 * len + 3) + 5 : 0);
+    s.offset = MARGIN + gap;
+    s.total = batch * s.batch_stride + 2 * MARGIN + gap;
+    return s;
+}
+
+static float *room(ref_inputs *in, const shape *s)
+{
+    float *data = keep(in, s->total, sizeof *data);
+    for (int64_t x = 0; data && x < s->total; x++) memcpy(&data[x], &(int32_t){REF_CANARY}, 4);
+    return data;
+}
+
+static bool make_output(ref_inputs *in, shape s, attn_output *view, ref_buffer *buffer)
+{
+    float *data = room(in, &s);
+    *buffer = (ref_buffer){data, s.total};
+    if (data) *view = (attn_output){data + s.offset, s.batch_stride, s.head_stride, s.row_stride};
+    return data;
+}
+
+static float qkv_value(const maker *m, stream which, uint64_t at, int64_t row, int64_t c)
+{
+    return which == Q ? q_value(m, at, c) : which == K ? k_value(m, at, row, c) : v_value(m, at, row);
+}
+
+static bool make_input(ref_inputs *in, const maker *m, stream which, shape s, attn_input *view)
+{
+    float *data = room(in, &s);
+    if (!data) return false;
+    *view = (attn_input){data + s.offset, s.batch_stride, s.head_stride, s.row_stride};
+    uint64_t at = 0;
+    for (int64_t b = 0; b < s.batch; b++)
+        for (int64_t h = 0; h < s.heads; h++)
+            for (int64_t r = 0; r < s.len; r++)
+                for (int64_t c = 0; c < s.dim; c++, at++)
+                    data[s.offset + b * s.batch_stride + h * s.head_stride + r * s.row_stride + c] =
+                        qkv_value(m, which, at, r, c);
+    return true;
+}
+
+/* Every third row has random holes, every fifth hides its first half, every seventh is hidden whole. */
+static bool hidden(uint64_t key, int64_t i, int64_t j, int64_t kv_len, uint64_t at)
+{
+    if (i % 7 == 6) return true;
+    if (i % 5 == 4) return j < kv_len / 2;
+    return i % 3 == 2 ? ref_random(key, at) & 1 : ref_random(key, at) % 16 == 0;
+}
+
+static bool make_masks(ref_inputs *in, const maker *m)
+{
+    const attn_problem *p = m->p;
+    attn_tensors *t = &in->tensors;
+    int64_t n = p->q_len, keys = p->kv_len, heads = p->q_heads;
+    bool plain = m->kind == REF_GATHER || m->kind == REF_UNIFORM;
+    if (p->has_mask) { /* [1, q_heads, q_len, kv_len]: broadcast over the batch */
+        uint8_t *data = keep(in, heads * n * keys, 1);
+        if (!data) return false;
+        for (int64_t x = 0; x < heads * n * keys; x++)
+            data[x] = !hidden(stream_key(m->seed, MASK), x / keys % n, x % keys, keys, (uint64_t)x);
+        t->mask = (attn_mask){data, 0, n * keys, keys, 1};
+    }
+    if (p->has_bias) { /* [batch, 1, q_len, kv_len]: broadcast over the heads */
+        uint64_t key = stream_key(m->seed, BIAS);
+        float *data = keep(in, p->batch * n * keys, sizeof *data);
+        if (!data) return false;
+        for (int64_t x = 0; x < p->batch * n * keys; x++)
+            data[x] = ref_random(key, (uint64_t)x) % 8 == 0 ? -INFINITY
+                                                            : plain ? 0 : gauss(key, (uint64_t)x);
+        t->bias = (attn_bias){data, n * keys, 0, keys, 1};
+    }
+    return true;
+}
+
+static bool make_batch_values(ref_inputs *in, const maker *m)
+{
+    const attn_problem *p = m->p;
+    int64_t *lens = keep(in, p->batch, sizeof *lens), *offsets = keep(in, p->batch, sizeof *offsets);
+    if (!lens || !offsets) return false;
+    for (int64_t b = 0; b < p->batch; b++) {
+        uint64_t key = stream_key(m->seed, LENS), room_left = (uint64_t)p->kv_len + 1;
+        lens[b] = b == 0 ? p->kv_len : b == 1 ? 0 : (int64_t)(ref_random(key, (uint64_t)b) % room_left);
+        if (p->batch == 1) lens[b] = p->kv_len - p->kv_len / 3;
+        offsets[b] = (p->has_kv_lens ? lens[b] : p->kv_len) - p->q_len - b;
+    }
+    if (p->has_kv_lens) in->tensors.kv_lens = lens;
+    if (p->has_q_offsets) in->tensors.q_offsets = offsets;
+    return true;
+}
+
+static bool make_head_values(ref_inputs *in, const maker *m)
+{
+    const attn_problem *p = m->p;
+    float *slopes = keep(in, p->q_heads, sizeof *slopes), *sinks = keep(in, p->q_heads, sizeof *sinks);
+    float *vector = keep(in, p->qk_dim, sizeof *vector);
+    bool plain = m->kind == REF_GATHER || m->kind == REF_UNIFORM;
+    if (!slopes || !sinks || !vector) return false;
+    for (int64_t h = 0; h < p->q_heads; h++) {
+        slopes[h] = plain ? 0 : 0.5f / (float)(h + 1);
+        float level = m->kind == REF_LOW ? -500 : 0; /* a sink far above all scores would hide them */
+        sinks[h] = plain ? 0 : level + 2 * gauss(stream_key(m->seed, SINKS), (uint64_t)h);
+    }
+    for (int64_t c = 0; c < p->qk_dim; c++)
+        vector[c] = plain ? 0 : gauss(stream_key(m->seed, VECTOR), (uint64_t)c);
+    if (p->has_alibi) in->tensors.alibi_slopes = slopes;
+    if (p->has_sinks) in->tensors.sinks = sinks;
+    if (p->score == ATTN_ADDITIVE) in->tensors.score_vector = vector;
+    return true;
+}
+
+/* Rows of K and V that no query of their batch and group sees become NaN: whoever lets them in is caught. */
+static void poison_unseen(ref_inputs *in, const attn_problem *p)
+{
+    attn_tensors *t = &in->tensors;
+    int64_t group = p->q_heads / p->kv_heads;
+    bool raw = p->weights == ATTN_WEIGHTS_RAW || p->weights == ATTN_WEIGHTS_CAPPED;
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t g = 0; g < p->kv_heads; g++)
+            for (int64_t j = 0; j < p->kv_len; j++) {
+                bool seen = false;
+                for (int64_t h = g * group; h < (g + 1) * group && !seen; h++)
+                    for (int64_t i = 0; i < p->q_len && !seen; i++)
+                        seen = ref_visible(p, t, (ref_place){b, h, i}, j);
+                if (seen) continue;
+                float *k = (float *)t->k.data + b * t->k.batch_stride + g * t->k.head_stride + j * t->k.row_stride;
+                float *v = (float *)t->v.data + b * t->v.batch_stride + g * t->v.head_stride + j * t->v.row_stride;
+                for (int64_t c = 0; c < p->qk_dim && !raw; c++) k[c] = NAN;
+                for (int64_t c = 0; c < p->v_dim; c++) v[c] = NAN;
+            }
+}
+
+/* ---- probes ----------------------------------------------------------------------------------- */
+
+const char *ref_probe_refuses(const attn_problem *p, ref_distribution kind)
+{
+    if (kind == REF_UNIFORM) return p->kv_len > 2000000 ? "sums of V leave the exact integers" : NULL;
+    if (kind != REF_GATHER) return NULL;
+    if (p->score != ATTN_DOT) return "codes need dot scores";
+    if (p->softcap > 0) return "a softcap brings the codes together";
+    if (!(p->scale > 0x1p-60f)) return "the scale is not positive";
+    if (p->qk_dim < 24 && p->kv_len > INT64_C(1) << p->qk_dim) return "more keys than codes";
+    return NULL;
+}
+
+int64_t ref_gather_target(const attn_problem *p, const attn_tensors *t, uint64_t seed, ref_place at)
+{
+    uint64_t row = (uint64_t)((at.b * p->q_heads + at.h) * p->q_len + at.i);
+    int64_t start = p->kv_len ? (int64_t)(ref_random(stream_key(seed, GATHER), row) % (uint64_t)p->kv_len) : 0;
+    for (int64_t step = 0; step < p->kv_len; step++) {
+        int64_t j = (start + step) % p->kv_len;
+        if (ref_visible(p, t, at, j)) return j;
+    }
+    return -1;
+}
+
+static void aim_queries(ref_inputs *in, const maker *m)
+{
+    const attn_problem *p = m->p;
+    attn_tensors *t = &in->tensors;
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t h = 0; h < p->q_heads; h++)
+            for (int64_t i = 0; i < p->q_len; i++) {
+                int64_t j = ref_gather_target(p, t, m->seed, (ref_place){b, h, i});
+                float *q = (float *)t->q.data + b * t->q.batch_stride + h * t->q.head_stride + i * t->q.row_stride;
+                for (int64_t c = 0; c < p->qk_dim; c++) q[c] = j < 0 ? 0 : m->gather * code(m, j, c);
+            }
+}
+
+/* ---- putting it together ---------------------------------------------------------------------- */
+
+int64_t ref_inputs_bytes(const attn_problem *p)
+{
+    double rows = (double)p->batch * (double)p->q_heads * (double)p->q_len;
+    double keys = (double)p->batch * (double)p->kv_heads * (double)p->kv_len;
+    double pairs = (double)p->q_len * (double)p->kv_len;
+    double floats = rows * (double)(p->qk_dim + p->v_dim + 6 + p->wants_lse) +
+                    keys * (double)(p->qk_dim + p->v_dim + 6);
+    if (p->weights) floats += rows * (double)(p->kv_len + 3);
+    if (p->has_bias) floats += (double)p->batch * pairs;
+    if (p->has_mask) floats += (double)p->q_heads * pairs / 4;
+    return floats < 0x1p60 ? (int64_t)(4 * floats) + 65536 : INT64_MAX;
+}
+
+static bool make_all(ref_inputs *in, const maker *m, ref_layout layout)
+{
+    const attn_problem *p = m->p;
+    attn_tensors *t = &in->tensors;
+    int64_t b = p->batch, h = p->q_heads, g = p->kv_heads;
+    if (!make_input(in, m, Q, shape_of(layout, b, h, p->q_len, p->qk_dim), &t->q) ||
+        !make_input(in, m, K, shape_of(layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
+        !make_input(in, m, V, shape_of(layout, b, g, p->kv_len, p->v_dim), &t->v) ||
+        !make_output(in, shape_of(layout, b, h, p->q_len, p->v_dim), &t->out, &in->out))
+        return false;
+    if (p->wants_lse && !make_output(in, shape_of(layout, b, h, p->q_len, 1), &t->lse, &in->lse)) return false;
+    if (p->weights &&
+        !make_output(in, shape_of(layout, b, h, p->q_len, p->kv_len), &t->weights, &in->weights))
+        return false;
+    return make_masks(in, m) && make_batch_values(in, m) && make_head_values(in, m);
+}
+
+ref_inputs *ref_inputs_new(const attn_problem *p, ref_distribution kind, ref_layout layout, uint64_t seed)
+{
+    ref_inputs *in = calloc(1, sizeof *in);
+    maker m = maker_of(p, kind, seed);
+    if (!in) return NULL;
+    if (!make_all(in, &m, layout)) return ref_inputs_free(in), NULL;
+    if (kind == REF_GATHER) aim_queries(in, &m);
+    int64_t pairs = p->batch * p->q_heads * p->q_len * p->kv_len;
+    if (pairs > 0 && pairs <= POISON_PAIRS) poison_unseen(in, p);
+    return in;
+}
+
+void ref_poison_outputs(ref_inputs *in)
+{
+    const ref_buffer *buffers[] = {&in->out, &in->lse, &in->weights};
+    for (int o = 0; o < 3; o++)
+        for (int64_t x = 0; x < buffers[o]->floats; x++)
+            memcpy(&buffers[o]->memory[x], &(int32_t){REF_CANARY}, 4);
+}
+
+void ref_inputs_free(ref_inputs *in)
+{
+    for (int i = 0; in && i < in->block_count; i++) free(in->blocks[i]);
+    free(in);
+}
