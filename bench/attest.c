@@ -1,0 +1,31 @@
+/* attest.c: the program. One table of subcommands. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/command.h"
+
+static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
+    {"list", cmd_list, "kernels: name, ISA, whether it runs here, claims, source"},
+    {"env", cmd_env, "this machine, and whether it is fit for measuring"},
+    {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_commands(FILE *file)
+{
+    fputs("usage: attest COMMAND [options]     (attest COMMAND --help for each)\n\n", file);
+    for (int c = 0; c < COMMANDS; c++) fprintf(file, "  %-8s %s\n", commands[c].name, commands[c].help);
+    fputs("\nexample: attest verify --kernels best\n", file);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return print_commands(stderr), EXIT_USAGE;
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return print_commands(stdout), EXIT_RIGHT;
+    if (strcmp(argv[1], "--version") == 0) return puts("attest " ATTEST_VERSION), EXIT_RIGHT;
+    for (int c = 0; c < COMMANDS; c++)
+        if (strcmp(argv[1], commands[c].name) == 0) return commands[c].run(argc - 1, argv + 1);
+    return command_error("unknown command \"%.40s\"; legal are list, env, verify, run, conform, bench, "
+                         "export; see attest --help", argv[1]);
+}

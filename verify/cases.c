@@ -1,0 +1,108 @@
+/* cases.c: what is every kernel asked?
+ *
+ * `everywhere` lists problems; each runs with Gaussian inputs and both probes, with the memory layouts taking
+ * turns. `thorough` lists few problems that run with every distribution in every layout. A new case is one
+ * line: sizes that are no multiple of anything, one below and above a block, and every feature alone and in
+ * company. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verify/verify.h"
+
+static const char *const everywhere[] = {
+    /* tails: single elements, primes, 64 and 128 with their neighbours, large heads */
+    "q1d1", "q2k3d5v4", "h3q7k13d17", "h2q63d64", "h2q64d64", "h2q65d64lse", "q128k1d16", "q1k65d64",
+    "h2q5k257d7v130", "q3k1000d19", "q9k70d576v512", "h2q127k129d80v33", "b2h2q31k127d96", "h2q197d64",
+    "q2k65536d24v8",
+    /* nothing to do: no keys, no queries, no heads, no batch */
+    "q5k0d4lse", "q0k5d4", "b0q5d4", "h0q5d4", "q5k0d4sinklseqk3",
+    /* heads */
+    "h8g2q33d16", "h6g1q33d16", "b2h9g3q31k40d24v10", "b3h4g2q17k29d32lseqk3",
+    /* causal with every kind of offset, also rows that see nothing */
+    "h2q67d32c", "h2q64k128d32c", "q5k70d16c", "q70k5d16clse", "q33d32c0", "q33k40d32c3", "h2q130k200d24c-5lse",
+    "h2q130d16c100",
+    /* windows */
+    "h2q97d40w16:0", "q97d40w0:0", "q80k90d16w3:5", "h2q130d16cw31:-1", "q70d8w-1:4", "q40k60d16w5:2o7",
+    "h2q200d16cw64:0lse", "q70k90d24c-30w2:2",
+    /* lengths and offsets per batch */
+    "b3h2q20k50d16len", "b4h2q9k33d24clenoff", "b3h2q70k130d16clenlse", "q40k90d16len", "b3q20k70d24cw9:3off",
+    /* masks */
+    "h2q40k70d24bool", "h2q70k130d16boollse", "h2q40k70d24bias", "b2h3q33k65d16boolbiaslse", "h2q70d24cbool",
+    /* ALiBi, sinks, softcap, scales */
+    "h6q70d16calibi", "h6q70d16alibilse", "q40k60d16o5alibi", "h4q30d24sinklse", "h4q70k130d16cw9:0sink",
+    "h2q50d32cap20", "h2q70k130d16cap0.5biaslse", "q40d32s0.5", "q40d32s-0.25", "q40d32s0lse",
+    /* outputs */
+    "h2q33k70d16qk0", "h2q33k70d16ccap2qk1", "h2q33k70d16cap2", "h2q33k70d16boolqk2", "h2q33k70d16cw9:2lseqk3",
+    "b2h2q20k40d16lenbiasqk0", "b2h2q20k40d16lenbiasqk3",
+    /* hard, top-k, additive */
+    "h2q30k50d24hard", "h2q30k50d24hardlseqk3", "h2q30k50d24ctop1", "h2q30k50d24top7lse", "q30k50d24booltop7qk3",
+    "q9k20d24sinktop100", "h2q20k30d16add", "b2h2q20k30d16cap3lenaddlseqk3", "q20k30d16addtop3", "q20k30d16caddhard",
+    /* all together */
+    "b2h6g3q45k77d33v21cw20:3s0.3cap15lenboolbiasalibisinklseqk3",
+    "b2h6g3q45k77d33v21cw20:3s0.3cap15lenoffboolbiasalibisinklseqk2",
+    "b2h6g2q70k77d33v21w30:3s0.3cap15lenboolbiasalibisinklseqk1",
+    "b2h6g2q70k140d33v21s0.3biasalibisinklseqk0",
+};
+
+static const char *const thorough[] = {
+    "h2q70k150d32lse", "b2h4g2q66k131d24v20c", "b2h2q40k130d16w50:20boolsinklse", "h2q30k60d24top5", "h2q20k40d16add",
+};
+
+enum {
+    EVERYWHERE = sizeof everywhere / sizeof *everywhere,
+    THOROUGH = sizeof thorough / sizeof *thorough,
+};
+
+static void add(verify_case **cases, int *count, const attn_problem *p, ref_distribution inputs,
+                ref_layout layout, uint64_t seed)
+{
+    if (ref_probe_refuses(p, inputs)) return;
+    verify_case *grown = realloc(*cases, ((size_t)*count + 1) * sizeof **cases);
+    if (!grown) abort(); /* a few kilobytes */
+    grown[(*count)++] = (verify_case){*p, inputs, layout, seed};
+    *cases = grown;
+}
+
+void verify_add_problem(const attn_problem *p, uint64_t seed, verify_case **cases, int *count)
+{
+    for (int inputs = 0; inputs < REF_DISTRIBUTIONS; inputs++)
+        for (int layout = 0; layout < REF_LAYOUTS; layout++)
+            add(cases, count, p, (ref_distribution)inputs, (ref_layout)layout, seed);
+}
+
+static attn_problem problem_of(const char *key)
+{
+    attn_problem p;
+    attn_error error;
+    if (attn_problem_parse(key, &p, &error) == ATTN_OK) return p;
+    fprintf(stderr, "verify/cases.c: %s\n", error.text);
+    abort(); /* a mistake in the table above */
+}
+
+verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
+{
+    static const ref_distribution usual[] = {REF_GAUSS, REF_GATHER, REF_UNIFORM};
+    verify_case *cases = NULL;
+    *count = 0;
+    if (strcmp(suite, "quick") != 0) return NULL;
+    for (int k = 0; k < EVERYWHERE; k++) {
+        attn_problem p = problem_of(everywhere[k]);
+        for (int d = 0; d < 3; d++)
+            add(&cases, count, &p, usual[d], (ref_layout)((k + d) % REF_LAYOUTS), seed);
+    }
+    for (int k = 0; k < THOROUGH; k++) {
+        attn_problem p = problem_of(thorough[k]);
+        verify_add_problem(&p, seed, &cases, count);
+    }
+    return cases;
+}
+
+void verify_replay(const verify_case *which, char *text, size_t size)
+{
+    char key[192];
+    attn_problem_print(&which->problem, key, sizeof key);
+    snprintf(text, size, "--problems %s --inputs %s --layout %s --seed %llu", key,
+             ref_distribution_names[which->inputs], ref_layout_names[which->layout],
+             (unsigned long long)which->seed);
+}

@@ -1,0 +1,314 @@
+/* check.c: one kernel, one case, one verdict.
+ *
+ * The kernel's float outputs are held against the double reference row by row; the bound comes from
+ * reference/bound.c and the kernel's own claims. Class (NaN, +inf, -inf, finite) is compared before value, and
+ * no comparison lets a NaN pass. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verify/verify.h"
+
+typedef struct check {
+    const attn_kernel *kernel;
+    const verify_case *which;
+    const attn_problem *p;
+    const ref_inputs *in;
+    attn_claims claims;
+} check;
+
+__attribute__((format(printf, 3, 4))) static verify_report say(verify_report r, verify_status status,
+                                                               const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(r.reason, sizeof r.reason, format, args);
+    va_end(args);
+    r.status = status;
+    return r;
+}
+
+/* ---- judging values --------------------------------------------------------------------------- */
+
+static int class_of(double x) { return isnan(x) ? 0 : isinf(x) ? (x > 0 ? 1 : 2) : 3; }
+
+/* Share of the bound that got uses; infinity for a wrong class, an unwritten element or an undefined bound. */
+static double share_of(float got, double want, double bound)
+{
+    int32_t bits;
+    memcpy(&bits, &got, sizeof bits);
+    if (bits == REF_CANARY || class_of(got) != class_of(want)) return INFINITY;
+    if (class_of(want) != 3 || got == want) return 0;
+    double error = fabs(got - want);
+    if (!(error <= bound)) return isfinite(error / bound) ? error / bound : INFINITY;
+    return error / bound;
+}
+
+typedef struct element {
+    const char *output;
+    ref_place at;
+    int64_t column;
+} element;
+
+/* Adds one element to the report; the report keeps the worst, first of equals. */
+static void judge(verify_report *r, element e, float got, double want, double bound, ref_term term)
+{
+    double share = share_of(got, want, bound), error = fabs(got - want);
+    r->compared++;
+    if (e.output[0] == 'o' && error > r->max_error && isfinite(error)) r->max_error = error;
+    if (r->output && share <= r->share) return;
+    r->share = share, r->output = e.output, r->at = e.at, r->column = e.column;
+    r->got = got, r->want = want, r->bound = bound, r->term = term;
+}
+
+static float *row_of(const attn_output *view, ref_place at)
+{
+    return view->data + at.b * view->batch_stride + at.h * view->head_stride + at.i * view->row_stride;
+}
+
+static void judge_by_bound(const check *c, ref_place at, ref_row *row, verify_report *r)
+{
+    const attn_tensors *t = &c->in->tensors;
+    ref_dense(c->p, t, at, row);
+    ref_bound(c->p, t, at, &c->claims, 0x1p-24, row);
+    const float *out = row_of(&t->out, at);
+    for (int64_t x = 0; x < c->p->v_dim; x++)
+        judge(r, (element){"out", at, x}, out[x], row->out[x], row->out_bound[x], row->out_term[x]);
+    if (c->p->wants_lse)
+        judge(r, (element){"lse", at, 0}, *row_of(&t->lse, at), row->lse, row->lse_bound, REF_SCORES);
+    for (int64_t j = 0; c->p->weights && j < c->p->kv_len; j++)
+        judge(r, (element){"weights", at, j}, row_of(&t->weights, at)[j], row->weights[j],
+              row->weights_bound[j], REF_SCORES);
+}
+
+static const float *value_row(const check *c, ref_place at, int64_t j)
+{
+    const attn_input *v = &c->in->tensors.v;
+    int64_t g = at.h / (c->p->q_heads / c->p->kv_heads);
+    return v->data + at.b * v->batch_stride + g * v->head_stride + j * v->row_stride;
+}
+
+/* Gather: the row must be the V row its query was aimed at; 4u for a kernel that divides by a sum of 1. */
+static void judge_gather(const check *c, ref_place at, ref_row *row, verify_report *r)
+{
+    int64_t j = ref_gather_target(c->p, &c->in->tensors, c->which->seed, at);
+    const float *out = row_of(&c->in->tensors.out, at), *v = j < 0 ? NULL : value_row(c, at, j);
+    (void)row;
+    for (int64_t x = 0; x < c->p->v_dim; x++) {
+        double want = v ? v[x] : 0;
+        judge(r, (element){"out", at, x}, out[x], want, 4 * 0x1p-24 * fabs(want), REF_ROUNDING);
+    }
+}
+
+/* Uniform: all scores are 0, so the row is the mean of the visible V (the first or first k of them for
+ * hardmax and top-k). Sums of small integers are exact; dividing costs at most 2u. A sink of 0 counts as one
+ * more key with V = 0. */
+static void judge_uniform(const check *c, ref_place at, ref_row *row, verify_report *r)
+{
+    const float *out = row_of(&c->in->tensors.out, at);
+    int64_t keep = c->p->select == ATTN_HARDMAX ? 1 : c->p->select == ATTN_TOPK ? c->p->top_k : INT64_MAX;
+    int64_t keys = 0;
+    for (int64_t x = 0; x < c->p->v_dim; x++) row->out[x] = 0;
+    for (int64_t j = 0; j < c->p->kv_len && keys < keep; j++) {
+        if (!ref_visible(c->p, &c->in->tensors, at, j)) continue;
+        keys++;
+        for (int64_t x = 0; x < c->p->v_dim; x++) row->out[x] += value_row(c, at, j)[x];
+    }
+    double count = (double)(keys + (c->p->has_sinks && keys > 0));
+    for (int64_t x = 0; x < c->p->v_dim; x++) {
+        double want = row->out[x] = keys ? row->out[x] / count : 0;
+        judge(r, (element){"out", at, x}, out[x], want, 2 * 0x1p-24 * fabs(want), REF_ROUNDING);
+    }
+}
+
+/* ---- rows ------------------------------------------------------------------------------------- */
+
+static ref_place place_of(const attn_problem *p, int64_t row)
+{
+    return (ref_place){row / (p->q_heads * p->q_len), row / p->q_len % p->q_heads, row % p->q_len};
+}
+
+/* The r-th of `rows` judged rows out of `total`: the first, the last, and one from each stratum between. */
+static int64_t judged_row(int64_t r, int64_t rows, int64_t total)
+{
+    if (rows == total || r == 0) return r;
+    if (r == rows - 1) return total - 1;
+    int64_t low = (int64_t)((double)r / (double)rows * (double)total);
+    int64_t width = total / rows;
+    return low + (int64_t)(ref_random(17, (uint64_t)r) % (uint64_t)(width > 0 ? width : 1));
+}
+
+/* Keeps the worse of two reports; counts add up. Equal shares: the earlier place wins, so that the outcome does
+ * not depend on threads. */
+static void merge(verify_report *into, const verify_report *r, const attn_problem *p)
+{
+    int64_t a = (into->at.b * p->q_heads + into->at.h) * p->q_len + into->at.i;
+    int64_t b = (r->at.b * p->q_heads + r->at.h) * p->q_len + r->at.i;
+    verify_report worst = *into;
+    if (r->output && (!into->output || r->share > into->share || (r->share == into->share && b < a)))
+        worst = *r;
+    worst.compared = into->compared + r->compared;
+    worst.max_error = fmax(into->max_error, r->max_error);
+    *into = worst;
+}
+
+static bool judge_rows(const check *c, int64_t rows, verify_report *report)
+{
+    int64_t total = c->p->batch * c->p->q_heads * c->p->q_len;
+    void (*judge_row)(const check *, ref_place, ref_row *, verify_report *) =
+        c->which->inputs == REF_GATHER    ? judge_gather
+        : c->which->inputs == REF_UNIFORM ? judge_uniform
+                                          : judge_by_bound;
+    bool enough_memory = true;
+    if (rows <= 0 || rows > total) rows = total;
+#pragma omp parallel
+    {
+        verify_report mine = {0};
+        ref_row *row = ref_row_new(c->p);
+#pragma omp for schedule(dynamic, 4)
+        for (int64_t r = 0; r < rows; r++)
+            if (row) judge_row(c, place_of(c->p, judged_row(r, rows, total)), row, &mine);
+#pragma omp critical
+        {
+            merge(report, &mine, c->p);
+            if (!row) enough_memory = false;
+        }
+        ref_row_free(row);
+    }
+    report->rows = rows;
+    return enough_memory;
+}
+
+/* ---- memory and threads ----------------------------------------------------------------------- */
+
+static bool is_canary(const float *x)
+{
+    int32_t bits;
+    memcpy(&bits, x, sizeof bits);
+    return bits == REF_CANARY;
+}
+
+/* Elements of the buffer outside [batch, heads, len, dim] of the view that are no longer the canary. */
+static int64_t strays(const ref_buffer *buffer, const attn_output *view, const attn_problem *p, int64_t dim)
+{
+    int64_t inside_touched = 0, touched = 0;
+    for (int64_t x = 0; x < buffer->floats; x++) touched += !is_canary(&buffer->memory[x]);
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t h = 0; h < p->q_heads; h++)
+            for (int64_t i = 0; i < p->q_len; i++)
+                for (int64_t c = 0; c < dim; c++)
+                    inside_touched += !is_canary(row_of(view, (ref_place){b, h, i}) + c);
+    return touched - inside_touched;
+}
+
+static int64_t all_strays(const check *c)
+{
+    const attn_tensors *t = &c->in->tensors;
+    int64_t count = strays(&c->in->out, &t->out, c->p, c->p->v_dim);
+    if (c->p->wants_lse) count += strays(&c->in->lse, &t->lse, c->p, 1);
+    if (c->p->weights) count += strays(&c->in->weights, &t->weights, c->p, c->p->kv_len);
+    return count;
+}
+
+static void *copy_of(const ref_buffer *b)
+{
+    void *copy = malloc((size_t)b->floats * sizeof(float) + 1);
+    if (copy && b->floats) memcpy(copy, b->memory, (size_t)b->floats * sizeof(float));
+    return copy;
+}
+
+/* Runs again with another number of threads; true if all output buffers came out bit for bit the same. */
+static bool repeats(const check *c, ref_inputs *in, int threads)
+{
+    const ref_buffer *buffers[] = {&in->out, &in->lse, &in->weights};
+    void *first[3];
+    bool same = true;
+    for (int o = 0; o < 3; o++) first[o] = copy_of(buffers[o]);
+    ref_poison_outputs(in);
+    attn_exec exec = {.threads = threads};
+    same = attn_run(c->kernel, c->p, &in->tensors, &exec, NULL) == ATTN_OK;
+    for (int o = 0; o < 3; o++) {
+        size_t bytes = (size_t)buffers[o]->floats * sizeof(float);
+        same = same && first[o] && (bytes == 0 || memcmp(first[o], buffers[o]->memory, bytes) == 0);
+        free(first[o]);
+    }
+    return same;
+}
+
+/* ---- the verdict ------------------------------------------------------------------------------ */
+
+/* A truth that says nothing proves nothing. Cases meant to be empty (no keys, no rows) are exempt. */
+static const char *vacuous(const check *c)
+{
+    const attn_tensors *t = &c->in->tensors;
+    const attn_problem *p = c->p;
+    int64_t elements = p->batch * p->q_heads * p->q_len * p->v_dim, zeros = 0;
+    bool distinct = false;
+    bool sparse = p->kv_len < 2 || p->has_kv_lens || (p->causal && p->q_offset < 0);
+    if (elements < 8 || sparse) return NULL;
+    float first = *row_of(&t->out, (ref_place){0, 0, 0});
+    for (int64_t row = 0; row < p->batch * p->q_heads * p->q_len; row++)
+        for (int64_t x = 0; x < p->v_dim; x++) {
+            float value = row_of(&t->out, place_of(p, row))[x];
+            zeros += value == 0;
+            distinct = distinct || value != first;
+        }
+    return !distinct ? "all outputs are equal" : 2 * zeros > elements ? "more than half of the outputs are 0"
+                                                                       : NULL;
+}
+
+static verify_report failure(const check *c, verify_report r)
+{
+    return say(r, VERIFY_FAIL,
+               "%s[%lld,%lld,%lld,%lld]: got %.9g, want %.9g, off by %.3g, allowed %.3g (mostly %s)",
+               r.output, (long long)r.at.b, (long long)r.at.h, (long long)r.at.i, (long long)r.column, r.got,
+               r.want, fabs(r.got - r.want), r.bound,
+               c->which->inputs >= REF_GATHER ? "probe" : ref_term_names[r.term]);
+}
+
+static int64_t elements_per_row(const attn_problem *p, ref_distribution inputs)
+{
+    if (inputs >= REF_GATHER) return p->v_dim;
+    return p->v_dim + p->wants_lse + (p->weights ? p->kv_len : 0);
+}
+
+static verify_report check_inputs(check *c, ref_inputs *in, int threads, int64_t rows)
+{
+    verify_report r = {0};
+    attn_error error;
+    attn_exec exec = {.threads = threads};
+    ref_poison_outputs(in);
+    if (attn_run(c->kernel, c->p, &in->tensors, &exec, &error))
+        return say(r, VERIFY_FAIL, "the kernel did not run: %.200s", error.text);
+    int64_t stray = all_strays(c);
+    if (stray) return say(r, VERIFY_FAIL, "%lld elements outside the outputs were written", (long long)stray);
+    if (!judge_rows(c, rows, &r)) return say(r, VERIFY_FAIL, "no memory for the reference");
+    if (r.output && !(r.share <= 1)) return failure(c, r);
+    if (r.compared != r.rows * elements_per_row(c->p, c->which->inputs))
+        return say(r, VERIFY_FAIL, "only %lld elements were compared", (long long)r.compared);
+    const char *empty = vacuous(c);
+    if (empty) return say(r, VERIFY_FAIL, "the case proves nothing: %s", empty);
+    if (c->claims.deterministic && !repeats(c, in, threads + 2))
+        return say(r, VERIFY_FAIL, "claims determinism, but %d and %d threads give other bits", threads,
+                   threads + 2);
+    return r;
+}
+
+verify_report verify_check(const attn_kernel *kernel, const verify_case *which, int threads, int64_t rows)
+{
+    verify_report none = {0};
+    check c = {.kernel = kernel, .which = which, .p = &which->problem};
+    const char *reason = attn_supports(kernel, c.p);
+    if (reason) return say(none, VERIFY_SKIP, "%s", reason);
+    reason = ref_probe_refuses(c.p, which->inputs);
+    if (reason) return say(none, VERIFY_SKIP, "probe: %s", reason);
+    ref_inputs *in = ref_inputs_new(c.p, which->inputs, which->layout, which->seed);
+    if (!in) return say(none, VERIFY_FAIL, "no memory for %lld bytes of inputs", (long long)ref_inputs_bytes(c.p));
+    c.in = in;
+    c.claims = kernel->claims(c.p);
+    verify_report r = check_inputs(&c, in, threads, rows);
+    ref_inputs_free(in);
+    return r;
+}
