@@ -7,6 +7,7 @@
 static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
     {"list", cmd_list, "kernels: name, ISA, whether it runs here, claims, source"},
     {"env", cmd_env, "this machine, and whether it is fit for measuring"},
+    {"bench", cmd_bench, "measure verified kernels"},
     {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

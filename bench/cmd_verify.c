@@ -128,7 +128,7 @@ static void run_kernel(session *s, int k, double *done, double total)
     for (int c = 0; c < s->case_count && !command_interrupted(); c++, ++*done) {
         verify_report r = {.status = VERIFY_SKIP};
         snprintf(r.reason, sizeof r.reason, "%s", missing ? missing : "");
-        if (!missing) r = verify_check(kernel, &s->cases[c], (int)s->threads, 0);
+        if (!missing) r = verify_check(kernel, &s->cases[c], (verify_options){(int)s->threads, 0, true});
         report(s, kernel, &s->cases[c], &r);
         command_progress(kernel->name, *done, total);
     }

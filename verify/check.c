@@ -274,41 +274,48 @@ static int64_t elements_per_row(const attn_problem *p, ref_distribution inputs)
     return p->v_dim + p->wants_lse + (p->weights ? p->kv_len : 0);
 }
 
-static verify_report check_inputs(check *c, ref_inputs *in, int threads, int64_t rows)
+verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which, const ref_inputs *in,
+                             int64_t rows)
 {
     verify_report r = {0};
+    check c = {kernel, which, &which->problem, in, kernel->claims(&which->problem)};
+    int64_t stray = all_strays(&c);
+    if (stray) return say(r, VERIFY_FAIL, "%lld elements outside the outputs were written", (long long)stray);
+    if (!judge_rows(&c, rows, &r)) return say(r, VERIFY_FAIL, "no memory for the reference");
+    if (r.output && !(r.share <= 1)) return failure(&c, r);
+    if (r.compared != r.rows * elements_per_row(c.p, which->inputs))
+        return say(r, VERIFY_FAIL, "only %lld elements were compared", (long long)r.compared);
+    const char *empty = vacuous(&c);
+    return empty ? say(r, VERIFY_FAIL, "the case proves nothing: %s", empty) : r;
+}
+
+static verify_report check_inputs(const check *c, ref_inputs *in, verify_options options)
+{
     attn_error error;
-    attn_exec exec = {.threads = threads};
+    attn_exec exec = {.threads = options.threads};
+    int others = options.threads + 2;
     ref_poison_outputs(in);
     if (attn_run(c->kernel, c->p, &in->tensors, &exec, &error))
-        return say(r, VERIFY_FAIL, "the kernel did not run: %.200s", error.text);
-    int64_t stray = all_strays(c);
-    if (stray) return say(r, VERIFY_FAIL, "%lld elements outside the outputs were written", (long long)stray);
-    if (!judge_rows(c, rows, &r)) return say(r, VERIFY_FAIL, "no memory for the reference");
-    if (r.output && !(r.share <= 1)) return failure(c, r);
-    if (r.compared != r.rows * elements_per_row(c->p, c->which->inputs))
-        return say(r, VERIFY_FAIL, "only %lld elements were compared", (long long)r.compared);
-    const char *empty = vacuous(c);
-    if (empty) return say(r, VERIFY_FAIL, "the case proves nothing: %s", empty);
-    if (c->claims.deterministic && !repeats(c, in, threads + 2))
-        return say(r, VERIFY_FAIL, "claims determinism, but %d and %d threads give other bits", threads,
-                   threads + 2);
+        return say((verify_report){0}, VERIFY_FAIL, "the kernel did not run: %.200s", error.text);
+    verify_report r = verify_outputs(c->kernel, c->which, in, options.rows);
+    if (r.status == VERIFY_PASS && options.repeat && c->claims.deterministic && !repeats(c, in, others))
+        return say(r, VERIFY_FAIL, "claims determinism, but %d and %d threads give other bits",
+                   options.threads, others);
     return r;
 }
 
-verify_report verify_check(const attn_kernel *kernel, const verify_case *which, int threads, int64_t rows)
+verify_report verify_check(const attn_kernel *kernel, const verify_case *which, verify_options options)
 {
     verify_report none = {0};
-    check c = {.kernel = kernel, .which = which, .p = &which->problem};
-    const char *reason = attn_supports(kernel, c.p);
+    const attn_problem *p = &which->problem;
+    const char *reason = attn_supports(kernel, p);
     if (reason) return say(none, VERIFY_SKIP, "%s", reason);
-    reason = ref_probe_refuses(c.p, which->inputs);
+    reason = ref_probe_refuses(p, which->inputs);
     if (reason) return say(none, VERIFY_SKIP, "probe: %s", reason);
-    ref_inputs *in = ref_inputs_new(c.p, which->inputs, which->layout, which->seed);
-    if (!in) return say(none, VERIFY_FAIL, "no memory for %lld bytes of inputs", (long long)ref_inputs_bytes(c.p));
-    c.in = in;
-    c.claims = kernel->claims(c.p);
-    verify_report r = check_inputs(&c, in, threads, rows);
+    ref_inputs *in = ref_inputs_new(p, which->inputs, which->layout, which->seed);
+    if (!in) return say(none, VERIFY_FAIL, "no memory for %lld bytes of inputs", (long long)ref_inputs_bytes(p));
+    check c = {kernel, which, p, in, kernel->claims(p)};
+    verify_report r = check_inputs(&c, in, options);
     ref_inputs_free(in);
     return r;
 }

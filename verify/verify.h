@@ -30,15 +30,25 @@ typedef struct verify_report {
     int64_t compared;    /* elements that were judged */
 } verify_report;
 
-/* Runs the kernel on the case and judges `rows` of its query rows (0 or more than there are = all of them;
- * otherwise evenly spread with the first and the last among them). What is checked, in this order:
+typedef struct verify_options {
+    int threads;  /* of the kernel's run, >= 1 */
+    int64_t rows; /* query rows to judge; 0 = all, else spread evenly with the first and last among them */
+    bool repeat;  /* also compare the bits of a second run with other threads */
+} verify_options;
+
+/* Runs the kernel on the case and judges what it wrote. What is checked, in this order:
  *   the kernel accepts the problem (else skipped) and returns ATTN_OK;
  *   nothing outside its outputs was written, and every element inside was;
- *   a kernel that claims determinism gives the same bits with another number of threads;
  *   every judged element has the class of the truth and is within the derived bound, or, for the inputs
  *   "gather" and "uniform", equals the answer that needs no reference (4u|v| and 2u|o|);
- *   the truth is not vacuous: enough distinct values, not mostly zeros, all elements compared. */
-verify_report verify_check(const attn_kernel *kernel, const verify_case *which, int threads, int64_t rows);
+ *   the truth is not vacuous: enough distinct values, not mostly zeros, all elements compared;
+ *   a kernel that claims determinism gives the same bits with another number of threads. */
+verify_report verify_check(const attn_kernel *kernel, const verify_case *which, verify_options options);
+
+/* The middle three of these checks, on outputs that the kernel has already written to `inputs` (which were
+ * poisoned before). For callers that run the kernel themselves. */
+verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which, const ref_inputs *inputs,
+                             int64_t rows);
 
 /* The cases of a suite ("quick") for this seed. Returns a malloc'ed array of *count cases, NULL for an unknown
  * name. */

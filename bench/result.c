@@ -1,0 +1,211 @@
+/* result.c: numbers of a run -> native JSON. Roofs are best over best: the kernel's fastest sample against the
+ * fastest multiply-adds of its ISA and thread count in the same run. */
+#include "bench/result.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/machine.h"
+#include "bench/stats.h"
+#include "bench/version.h"
+
+static const double band = 0.01; /* "same" means within +-1 % */
+
+double result_flops(const attn_problem *p)
+{
+    return 2.0 * (double)(p->qk_dim + p->v_dim) * (double)attn_visible_pairs(p);
+}
+
+double result_bytes(const attn_problem *p)
+{
+    double queries = (double)p->batch * (double)p->q_heads * (double)p->q_len;
+    double keys = (double)p->batch * (double)p->kv_heads * (double)p->kv_len;
+    return 4 * (double)(p->qk_dim + p->v_dim) * (queries + keys);
+}
+
+/* ---- noise ------------------------------------------------------------------------------------ */
+
+/* ln(sham / twin) per round of one group into `ratios`; returns how many. */
+static int sham_ratios(const measure_group *g, double *ratios)
+{
+    for (int r = 0; g->sham >= 0 && r < g->clean; r++)
+        ratios[r] = log(g->sham_ns[r] / g->arms[g->sham].ns[r]);
+    return g->sham >= 0 ? g->clean : 0;
+}
+
+double result_noise_floor(const result_run *run)
+{
+    double *all = malloc(((size_t)run->group_count * 2 * MEASURE_MOST_ROUNDS + 1) * sizeof *all), floor = -1;
+    int count = 0;
+    if (!all) return -1;
+    for (int i = 0; i < run->group_count; i++) count += sham_ratios(&run->groups[i], all + count);
+    for (int r = 0; r < count; r++) all[r] = fabs(all[r]);
+    if (count) floor = stats_quantile(all, count, 0.95);
+    free(all);
+    return floor;
+}
+
+const char *result_verdict(const result_run *run)
+{
+    double ratios[2 * MEASURE_MOST_ROUNDS];
+    int clean = 0, dirty = 0, verified = 0;
+    bool flagged = false;
+    for (int i = 0; i < run->group_count; i++) {
+        const measure_group *g = &run->groups[i];
+        int count = sham_ratios(g, ratios);
+        if (count) {
+            stats_median m = stats_of(ratios, count);
+            flagged = flagged || (m.bounded && (m.low > band || m.high < -band));
+        }
+        clean += g->clean, dirty += g->dirty;
+        for (int a = 0; a < g->arm_count; a++)
+            verified += !g->arms[a].dropped && g->arms[a].verdict.status == VERIFY_PASS;
+    }
+    if (!verified || !clean) return "void";
+    return flagged || dirty > 0.2 * (clean + dirty) ? "undecided" : "valid";
+}
+
+/* ---- one line --------------------------------------------------------------------------------- */
+
+static double peak_of(const result_run *run, const char *isa, int threads)
+{
+    for (int i = 0; i < run->peak_count; i++)
+        if (run->peaks[i].threads == threads && strcmp(run->peaks[i].isa, isa) == 0) return run->peaks[i].gflops;
+    return 0;
+}
+
+static double read_of(const result_run *run, int threads)
+{
+    for (int i = 0; i < run->read_count; i++)
+        if (run->reads[i].threads == threads) return run->reads[i].gbps;
+    return 0;
+}
+
+result_line result_of(const result_run *run, const measure_group *g, const measure_arm *arm)
+{
+    double samples[2 * MEASURE_MOST_ROUNDS];
+    memcpy(samples, arm->ns, (size_t)g->clean * sizeof *samples);
+    stats_median m = stats_of(samples, g->clean);
+    double flops = result_flops(&g->problem), bytes = result_bytes(&g->problem);
+    double peak = peak_of(run, arm->kernel->isa, g->threads), read = read_of(run, g->threads);
+    return (result_line){
+        .median_ns = m.median, .low_ns = m.low, .high_ns = m.high, .least_ns = m.least, .bounded = m.bounded,
+        .gflops = flops / m.median, .peak_gflops = peak,
+        .peak_fraction = peak > 0 ? flops / m.least / peak : 0, .gbps = bytes / m.median,
+        .read_fraction = read > 0 ? bytes / m.least / read : 0,
+    };
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------- */
+
+/* A finite number, or null: JSON has no NaN and no infinity, and neither is a measurement. */
+static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+static json_t *text_or_null(const char *text) { return text ? json_string(text) : json_null(); }
+
+static void add_timing(json_t *entry, const result_run *run, const measure_group *g, const measure_arm *arm)
+{
+    result_line line = result_of(run, g, arm);
+    const struct { const char *name; double value; } numbers[] = {
+        {"median_ns", line.median_ns},   {"ci_low_ns", line.low_ns},
+        {"ci_high_ns", line.high_ns},    {"min_ns", line.least_ns},
+        {"gflops", line.gflops},         {"peak_gflops", line.peak_gflops},
+        {"peak_fraction", line.peak_fraction}, {"bandwidth_gbps", line.gbps},
+        {"bandwidth_fraction", line.read_fraction},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_object_set_new(entry, numbers[i].name, number(numbers[i].value));
+    json_t *samples = json_array();
+    for (int r = 0; r < g->clean; r++) json_array_append_new(samples, number(arm->ns[r]));
+    json_object_set_new(entry, "samples", samples);
+}
+
+static json_t *arm_json(const result_run *run, const measure_group *g, const measure_arm *arm)
+{
+    const verify_report *v = &arm->verdict;
+    bool verified = v->status == VERIFY_PASS;
+    json_t *entry = json_pack(
+        "{s:s, s:s, s:s, s:i, s:b, s:o, s:o, s:[I,I,I,I], s:I, s:o, s:I, s:I, s:I, s:i, s:i, s:i}", "kernel",
+        arm->kernel->name, "isa", arm->kernel->isa, "problem", g->key, "threads", g->threads, "verified", verified,
+        "void_reason", text_or_null(verified ? NULL : v->reason), "bound_share", number(v->share), "worst_at",
+        (json_int_t)v->at.b, (json_int_t)v->at.h, (json_int_t)v->at.i, (json_int_t)v->column, "rows_checked",
+        (json_int_t)v->rows, "max_abs_error", number(v->max_error), "flops", (json_int_t)result_flops(&g->problem),
+        "bytes", (json_int_t)result_bytes(&g->problem), "scratch_bytes", (json_int_t)arm->scratch_bytes, "rounds",
+        g->clean, "dirty", g->dirty, "calls_per_sample", g->calls);
+    if (verified) add_timing(entry, run, g, arm);
+    return entry;
+}
+
+static json_t *results_json(const result_run *run)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < run->group_count; i++) {
+        const measure_group *g = &run->groups[i];
+        for (int a = 0; a < g->arm_count && g->clean > 0; a++)
+            if (!g->arms[a].dropped) json_array_append_new(list, arm_json(run, g, &g->arms[a]));
+    }
+    return list;
+}
+
+static json_t *skipped_json(const result_run *run)
+{
+    int count;
+    const attn_isa *isas = attn_isas(&count);
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) {
+        char kernel[64], reason[96];
+        snprintf(kernel, sizeof kernel, "*_%s", isas[i].name);
+        snprintf(reason, sizeof reason, "not in this build; it needs the CPU family %s", isas[i].cpu_family);
+        if (!isas[i].built)
+            json_array_append_new(list, json_pack("{s:s, s:n, s:s}", "kernel", kernel, "problem", "reason", reason));
+    }
+    for (int i = 0; i < run->group_count; i++) {
+        const measure_group *g = &run->groups[i];
+        for (int a = 0; a < g->arm_count; a++)
+            if (g->arms[a].dropped)
+                json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "kernel", g->arms[a].kernel->name,
+                                                      "problem", g->key, "threads", g->threads, "reason",
+                                                      g->arms[a].dropped));
+    }
+    return list;
+}
+
+static json_t *roofs_json(const result_run *run, json_t **reads)
+{
+    json_t *peaks = json_array();
+    *reads = json_array();
+    for (int i = 0; i < run->peak_count; i++)
+        json_array_append_new(peaks, json_pack("{s:s, s:i, s:o}", "isa", run->peaks[i].isa, "threads",
+                                               run->peaks[i].threads, "gflops", number(run->peaks[i].gflops)));
+    for (int i = 0; i < run->read_count; i++)
+        json_array_append_new(*reads, json_pack("{s:i, s:o}", "threads", run->reads[i].threads, "gbps",
+                                                number(run->reads[i].gbps)));
+    return peaks;
+}
+
+static json_t *tool_json(void)
+{
+    size_t length = strlen(ATTEST_COMMIT);
+    bool dirty = length > 6 && strcmp(ATTEST_COMMIT + length - 6, "-dirty") == 0;
+    return json_pack("{s:s, s:s, s:s%, s:b, s:s, s:s}", "name", "attest", "version", ATTEST_VERSION, "commit",
+                     ATTEST_COMMIT, dirty ? length - 6 : length, "dirty", dirty, "compiler", ATTEST_COMPILER,
+                     "flags", ATTEST_FLAGS);
+}
+
+json_t *result_json(const result_run *run)
+{
+    char date[32];
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+    json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
+    for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
+    double floor = result_noise_floor(run);
+    return json_pack("{s:i, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "schema", 1, "tool",
+                     tool_json(), "date", date, "machine", machine_record(), "argv", argv, "preset",
+                     text_or_null(run->preset), "seed", (json_int_t)run->seed, "elapsed_s", number(run->seconds),
+                     "verdict", result_verdict(run), "noise_floor", floor < 0 ? json_null() : json_real(floor),
+                     "peaks", peaks, "read_gbps", reads, "results", results_json(run), "skipped",
+                     skipped_json(run));
+}

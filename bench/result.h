@@ -1,0 +1,58 @@
+/* result.h: the native result file, the only truth; everything else is made from it. */
+#ifndef BENCH_RESULT_H
+#define BENCH_RESULT_H
+
+#include <jansson.h>
+
+#include "bench/measure.h"
+
+/* The best rate seen in this run for one ISA and thread count. */
+typedef struct result_peak {
+    const char *isa;
+    int threads;
+    double gflops;
+} result_peak;
+
+typedef struct result_read {
+    int threads;
+    double gbps;
+} result_read;
+
+typedef struct result_run {
+    const measure_group *groups;
+    int group_count;
+    const result_peak *peaks;
+    int peak_count;
+    const result_read *reads;
+    int read_count;
+    const char *preset; /* or NULL */
+    char **argv;
+    int argc;
+    uint64_t seed;
+    double seconds;
+} result_run;
+
+/* 2 (qk_dim + v_dim) per visible pair; nothing for the softmax; masked pairs count nothing. */
+double result_flops(const attn_problem *problem);
+
+/* Q, K, V and O once, 4 bytes each. */
+double result_bytes(const attn_problem *problem);
+
+/* 95th percentile of |ln(sham / twin)| over all rounds; negative if there is none. */
+double result_noise_floor(const result_run *run);
+
+/* "valid"; "undecided" if the sham's interval lies beyond +-1 % in some group or more than 20 % of the rounds
+ * were dirty; "void" if nothing was verified. */
+const char *result_verdict(const result_run *run);
+
+/* The whole file (interface: schema 1). New reference. */
+json_t *result_json(const result_run *run);
+
+/* One arm's summary, for the table on the terminal. */
+typedef struct result_line {
+    double median_ns, low_ns, high_ns, least_ns, gflops, peak_gflops, peak_fraction, gbps, read_fraction;
+    bool bounded;
+} result_line;
+result_line result_of(const result_run *run, const measure_group *group, const measure_arm *arm);
+
+#endif
