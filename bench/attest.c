@@ -8,6 +8,7 @@ static const struct { const char *name; int (*run)(int, char **); const char *he
     {"list", cmd_list, "kernels: name, ISA, whether it runs here, claims, source"},
     {"env", cmd_env, "this machine, and whether it is fit for measuring"},
     {"bench", cmd_bench, "measure verified kernels"},
+    {"export", cmd_export, "turn a result file into csv, markdown or gbench"},
     {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -24,11 +24,12 @@ static void print_env(const json_t *machine)
         printf("isa %-7s %s%s\n", json_string_value(json_object_get(item, "name")), runs ? "runs" : "does not run: ",
                json_string_value(json_object_get(item, "why")));
     }
-    json_t *notes = json_object_get(machine, "notes");
+    json_t *notes = machine_disturbances();
     puts(json_array_size(notes) ? "\nFor measuring, in order of effect:" : "\nNothing found that disturbs timings.");
     json_array_foreach(notes, index, item)
         printf("  - %s\n    %s\n", json_string_value(json_object_get(item, "what")),
                json_string_value(json_object_get(item, "change")));
+    json_decref(notes);
 }
 
 int cmd_env(int argc, char **argv)

@@ -110,6 +110,16 @@ int machine_cpus(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+/* What disturbs, without the remedies. */
+static json_t *notes(void)
+{
+    json_t *list = json_array(), *found = machine_disturbances(), *item;
+    size_t index;
+    json_array_foreach(found, index, item) json_array_append(list, json_object_get(item, "what"));
+    json_decref(found);
+    return list;
+}
+
 json_t *machine_record(void)
 {
     char cpu[128], vendor[64], family[32], model[32], stepping[32], microcode[32], flags[4096];
@@ -147,7 +157,7 @@ json_t *machine_record(void)
                      atoi(family), "model", (int)strtol(model, NULL, 0), "stepping", atoi(stepping), "microcode",
                      microcode, "hypervisor", virtual ? "yes" : "", "logical_cpus", machine_cpus(), "caches",
                      caches, "memory_bytes", (json_int_t)memory, "kernel", "Linux ", system.release, "isas",
-                     isa_records(), "notes", machine_disturbances());
+                     isa_records(), "notes", notes());
 }
 
 /* ---- what disturbs ---------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* measure.c: interleaved rounds.
  *
- * Order within a round is a cyclic Latin square over a fresh random permutation of the arms for each block of
- * rounds: every arm stands at every place equally often. The sham arm is one kernel entered a second time
+ * Order within a round is a Williams square over a fresh random permutation of the arms for each block of
+ * rounds: every arm stands at every place, and after every other, equally often. The sham arm is one kernel entered a second time
  * under no name; what separates it from its twin is noise. A round is dirty, and dropped whole, if the
  * hypervisor took more than 2 % of it (steal) or memory had to be paged in; never for being slow. */
 #include "bench/measure.h"
@@ -184,17 +184,22 @@ static evidence evidence_now(void)
     return e;
 }
 
-/* The order of places in round r: place -> arm index, arm_count standing for the sham. */
+/* The order of round r over a fresh permutation per block of rounds: a Williams square (0, 1, n-1, 2, n-2 ...,
+ * shifted by one each round, every other block reversed), in which every competitor stands at every place and
+ * follows every other equally often (Williams 1949). */
 static void order_of_round(const measure_group *g, int r, int *order, int places)
 {
-    int permutation[MEASURE_ARMS + 1];
+    int permutation[MEASURE_ARMS + 1], block = r / places, shift = r % places;
     for (int i = 0; i < places; i++) permutation[i] = i;
     for (int i = places - 1; i > 0; i--) {
-        int other = (int)(ref_random(g->seed + (uint64_t)(r / places), (uint64_t)i) % (uint64_t)(i + 1));
-        int kept = permutation[i];
+        uint64_t random = ref_random(g->seed + (uint64_t)(block / 2), (uint64_t)i);
+        int other = (int)(random % (uint64_t)(i + 1)), kept = permutation[i];
         permutation[i] = permutation[other], permutation[other] = kept;
     }
-    for (int i = 0; i < places; i++) order[i] = permutation[(i + r) % places];
+    for (int i = 0; i < places; i++) {
+        int step = i % 2 ? (i + 1) / 2 : (places - i / 2) % places;
+        order[block % 2 ? places - 1 - i : i] = permutation[(step + shift) % places];
+    }
 }
 
 typedef struct timing {
@@ -225,6 +230,7 @@ static bool time_round(measure_group *g, const timing *t, const ref_inputs *in, 
     double begin = roof_now();
     for (int i = 0; i < t->places; i++) {
         int place = order[i], a = t->arm[place];
+        if (g->calls > 1) run_calls(g, &g->arms[a], in, t->scratch[a], 1); /* caches forget the others */
         double seconds = run_calls(g, &g->arms[a], in, t->scratch[a], g->calls);
         double *slot = t->sham[place] ? &g->sham_ns[g->clean] : &g->arms[a].ns[g->clean];
         *slot = seconds * 1e9 / g->calls;

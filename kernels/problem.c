@@ -56,6 +56,17 @@ __attribute__((format(printf, 2, 3))) static void put(writer *w, const char *for
     va_end(args);
 }
 
+/* The shortest decimal that reads back as this float. */
+static void put_float(writer *w, const char *word, float value)
+{
+    char digits[32];
+    for (int precision = 1; precision <= 9; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, value);
+        if (strtof(digits, NULL) == value) break;
+    }
+    put(w, "%s%s", word, digits);
+}
+
 static void put_sizes(writer *w, const attn_problem *p)
 {
     if (p->batch != 1) put(w, "b%lld", (long long)p->batch);
@@ -78,8 +89,8 @@ int attn_problem_print(const attn_problem *problem, char *key, size_t size)
     if (p.causal && !usual_offset) put(&w, "%lld", (long long)p.q_offset);
     if (windowed) put(&w, "w%lld:%lld", (long long)p.window_left, (long long)p.window_right);
     if (!p.causal && (windowed || p.has_alibi) && !usual_offset) put(&w, "o%lld", (long long)p.q_offset);
-    if (p.scale != default_scale(p.qk_dim)) put(&w, "s%.9g", p.scale);
-    if (p.softcap > 0) put(&w, "cap%.9g", p.softcap);
+    if (p.scale != default_scale(p.qk_dim)) put_float(&w, "s", p.scale);
+    if (p.softcap > 0) put_float(&w, "cap", p.softcap);
     for (int i = 0; i < WORDS; i++)
         if (*word_field(&p, i)) put(&w, "%s", words[i].word);
     if (p.score == ATTN_ADDITIVE) put(&w, "add");

@@ -24,6 +24,7 @@ typedef struct block {
     float *s; /* [K_BLOCK][Q_BLOCK]: scores, then weights */
     float *max, *sum, *rescale; /* [Q_BLOCK] */
     int64_t q_begin, rows;
+    int64_t lanes; /* rows, rounded up to whole tiles: what the loops below run over */
 } block;
 
 static const char *blocked_refuses(const attn_problem *p)
@@ -54,6 +55,7 @@ static block block_of(const attn_problem *p, attn_slice slice, float *scratch)
     b.max = b.s + K_BLOCK * Q_BLOCK;
     b.sum = b.max + Q_BLOCK;
     b.rescale = b.sum + Q_BLOCK;
+    b.lanes = (b.rows + LANES - 1) / LANES * LANES;
     return b;
 }
 
@@ -93,11 +95,12 @@ static void multiply(const float *a, int64_t tiles, int64_t a_tile, int64_t a_st
 static void start_block(const attn_problem *p, const head_view *v, const block *b)
 {
     for (int64_t c = 0; c < p->qk_dim; c++)
-        for (int64_t l = 0; l < Q_BLOCK; l++)
+        for (int64_t l = 0; l < b->lanes; l++)
             b->q[c * Q_BLOCK + l] =
                 l < b->rows ? v->q[(b->q_begin + l) * v->q_row + c] * p->scale : 0.0f;
-    for (int64_t x = 0; x < p->v_dim * Q_BLOCK; x++) b->o[x] = 0;
-    for (int64_t l = 0; l < Q_BLOCK; l++) {
+    for (int64_t c = 0; c < p->v_dim; c++)
+        for (int64_t l = 0; l < b->lanes; l++) b->o[c * Q_BLOCK + l] = 0;
+    for (int64_t l = 0; l < b->lanes; l++) {
         b->max[l] = v->sink;
         b->sum[l] = v->sink == -INFINITY ? 0 : 1; /* a sink is a first key with no value */
     }
@@ -126,7 +129,9 @@ static void apply_masks(const attn_problem *p, const head_view *v, const block *
 
 static void cap_scores(float cap, const block *b, int64_t keys)
 {
-    for (int64_t x = 0; x < keys * Q_BLOCK; x++) b->s[x] = cap * tanhf(b->s[x] / cap);
+    for (int64_t j = 0; j < keys; j++)
+        for (int64_t l = 0; l < b->rows; l++)
+            b->s[j * Q_BLOCK + l] = cap * tanhf(b->s[j * Q_BLOCK + l] / cap);
 }
 
 static void write_weights(const head_view *v, const block *b, int64_t j0, int64_t j1)
@@ -141,8 +146,9 @@ static bool score_block(const attn_problem *p, const head_view *v, const block *
 {
     int64_t keys = j1 - j0;
     bool masked = !fully_visible(p, v, b, j0, j1);
-    for (int64_t x = 0; x < keys * Q_BLOCK; x++) b->s[x] = 0;
-    multiply(v->k + j0 * v->k_row, keys, v->k_row, 1, b->q, p->qk_dim, b->s, b->rows);
+    for (int64_t j = 0; j < keys; j++)
+        for (int64_t l = 0; l < b->lanes; l++) b->s[j * Q_BLOCK + l] = 0;
+    multiply(v->k + j0 * v->k_row, keys, v->k_row, 1, b->q, p->qk_dim, b->s, b->lanes);
     if (p->weights == ATTN_WEIGHTS_RAW) write_weights(v, b, j0, j1);
     if (p->softcap > 0) cap_scores(p->softcap, b, keys);
     if (p->weights == ATTN_WEIGHTS_CAPPED) write_weights(v, b, j0, j1);
@@ -157,20 +163,20 @@ static void update_softmax(const block *b, int64_t keys)
 {
     float zero[Q_BLOCK]; /* what is subtracted: the maximum, or 0 while no key was seen */
     float max[Q_BLOCK];
-    for (int l = 0; l < Q_BLOCK; l++) max[l] = b->max[l];
+    for (int64_t l = 0; l < b->lanes; l++) max[l] = b->max[l];
     for (int64_t j = 0; j < keys; j++)
-        for (int l = 0; l < Q_BLOCK; l++) {
+        for (int64_t l = 0; l < b->lanes; l++) {
             float s = b->s[j * Q_BLOCK + l];
             max[l] = s > max[l] ? s : max[l];
         }
-    for (int l = 0; l < Q_BLOCK; l++) {
+    for (int64_t l = 0; l < b->lanes; l++) {
         zero[l] = max[l] == -INFINITY ? 0 : max[l];
         b->rescale[l] = exp_float(b->max[l] - zero[l]);
         b->max[l] = max[l];
         b->sum[l] *= b->rescale[l];
     }
     for (int64_t j = 0; j < keys; j++)
-        for (int l = 0; l < Q_BLOCK; l++) {
+        for (int64_t l = 0; l < b->lanes; l++) {
             float weight = exp_float(b->s[j * Q_BLOCK + l] - zero[l]);
             b->s[j * Q_BLOCK + l] = weight;
             b->sum[l] += weight;
@@ -180,7 +186,7 @@ static void update_softmax(const block *b, int64_t keys)
 static void rescale_output(const block *b, int64_t v_dim)
 {
     for (int64_t c = 0; c < v_dim; c++)
-        for (int l = 0; l < Q_BLOCK; l++) b->o[c * Q_BLOCK + l] *= b->rescale[l];
+        for (int64_t l = 0; l < b->lanes; l++) b->o[c * Q_BLOCK + l] *= b->rescale[l];
 }
 
 static bool all_finite(const attn_problem *p, const head_view *v, int64_t j0, int64_t j1)
@@ -211,7 +217,7 @@ static void add_block(const attn_problem *p, const head_view *v, const block *b,
     update_softmax(b, j1 - j0);
     rescale_output(b, p->v_dim);
     if (masked && !all_finite(p, v, j0, j1)) add_visible_values(p, v, b, j0, j1);
-    else multiply(v->v + j0 * v->v_row, p->v_dim, 1, v->v_row, b->s, j1 - j0, b->o, b->rows);
+    else multiply(v->v + j0 * v->v_row, p->v_dim, 1, v->v_row, b->s, j1 - j0, b->o, b->lanes);
 }
 
 static void finish_block(const attn_problem *p, const head_view *v, const block *b)
