@@ -59,12 +59,14 @@ __attribute__((format(printf, 2, 3))) static void put(writer *w, const char *for
 /* The shortest decimal that reads back as this float. */
 static void put_float(writer *w, const char *word, float value)
 {
-    char digits[32];
-    for (int precision = 1; precision <= 9; precision++) {
+    char shortest[32], digits[32];
+    snprintf(shortest, sizeof shortest, "%.9g", value);
+    for (int precision = 8; precision >= 1; precision--) {
         snprintf(digits, sizeof digits, "%.*g", precision, value);
-        if (strtof(digits, NULL) == value) break;
+        if (strtof(digits, NULL) == value && strlen(digits) <= strlen(shortest))
+            memcpy(shortest, digits, sizeof shortest);
     }
-    put(w, "%s%s", word, digits);
+    put(w, "%s%s", word, shortest);
 }
 
 static void put_sizes(writer *w, const attn_problem *p)
