@@ -4,9 +4,15 @@
 
 #include "bench/command.h"
 
-static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
+static const struct {
+    const char *name;
+    int (*run)(int, char **);
+    const char *help;
+} commands[] = {
     {"list", cmd_list, "kernels: name, ISA, whether it runs here, claims, source"},
     {"env", cmd_env, "this machine, and whether it is fit for measuring"},
+    {"run", cmd_run, "compute one case directory or .npy files"},
+    {"conform", cmd_conform, "judge kernels by cases whose answers others computed"},
     {"bench", cmd_bench, "measure verified kernels"},
     {"export", cmd_export, "turn a result file into csv, markdown or gbench"},
     {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},
@@ -16,18 +22,29 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 static void print_commands(FILE *file)
 {
     fputs("usage: attest COMMAND [options]     (attest COMMAND --help for each)\n\n", file);
-    for (int c = 0; c < COMMANDS; c++) fprintf(file, "  %-8s %s\n", commands[c].name, commands[c].help);
+    for (int c = 0; c < COMMANDS; c++)
+        fprintf(file, "  %-8s %s\n", commands[c].name, commands[c].help);
     fputs("\nexample: attest verify --kernels best\n", file);
+}
+
+/* What was printed must have arrived: a report cut short by a full disk is no report. */
+static int printed(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    return command_error("cannot write to standard output");
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 2) return print_commands(stderr), EXIT_USAGE;
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-        return print_commands(stdout), EXIT_RIGHT;
+        return print_commands(stdout), printed(EXIT_RIGHT);
     if (strcmp(argv[1], "--version") == 0) return puts("attest " ATTEST_VERSION), EXIT_RIGHT;
     for (int c = 0; c < COMMANDS; c++)
-        if (strcmp(argv[1], commands[c].name) == 0) return commands[c].run(argc - 1, argv + 1);
-    return command_error("unknown command \"%.40s\"; legal are list, env, verify, run, conform, bench, "
-                         "export; see attest --help", argv[1]);
+        if (strcmp(argv[1], commands[c].name) == 0)
+            return printed(commands[c].run(argc - 1, argv + 1));
+    return command_error(
+        "unknown command \"%.40s\"; legal are list, env, verify, run, conform, bench, "
+        "export; see attest --help",
+        argv[1]);
 }

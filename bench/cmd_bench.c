@@ -25,7 +25,7 @@ typedef struct session {
     double budget;
 } session;
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------- */
 
 /* "1,2" -> thread counts; without a list 1 and all CPUs. */
 static int read_threads(session *s, const char *list)
@@ -40,9 +40,12 @@ static int read_threads(session *s, const char *list)
         char *end;
         long count = strtol(at, &end, 10);
         if (end == at || (*end && *end != ',') || count < 1 || count > cpus)
-            return command_error("--threads is \"%.40s\"; it must be counts from 1 to %d (the CPUs that this "
-                                 "process may use), with commas", list, cpus);
-        if (s->thread_counts == MOST_THREAD_COUNTS) return command_error("--threads lists more than 16 counts");
+            return command_error(
+                "--threads is \"%.40s\"; it must be counts from 1 to %d (the CPUs that this "
+                "process may use), with commas",
+                list, cpus);
+        if (s->thread_counts == MOST_THREAD_COUNTS)
+            return command_error("--threads lists more than 16 counts");
         s->threads[s->thread_counts++] = (int)count;
         at = end;
         if (!*at) return EXIT_RIGHT;
@@ -59,13 +62,15 @@ static int read_budget(session *s, const char *text)
     if (strcmp(end, "m") == 0) s->budget *= 60;
     bool unit = strcmp(end, "") == 0 || strcmp(end, "s") == 0 || strcmp(end, "m") == 0;
     if (end == text || !unit || !(s->budget > 0) || !(s->budget <= 86400))
-        return command_error("--budget is \"%.40s\"; it must be a time like 60s or 5m, up to a day", text);
+        return command_error("--budget is \"%.40s\"; it must be a time like 60s or 5m, up to a day",
+                             text);
     return EXIT_RIGHT;
 }
 
 static int add_group(session *s, const attn_problem *p, int threads)
 {
-    if (s->group_count == MOST_GROUPS) return command_error("more than %d problems x thread counts", MOST_GROUPS);
+    if (s->group_count == MOST_GROUPS)
+        return command_error("more than %d problems x thread counts", MOST_GROUPS);
     measure_group *g = &s->groups[s->group_count++];
     *g = (measure_group){.problem = *p, .threads = threads, .seed = (uint64_t)s->seed, .sham = -1};
     for (int k = 0; k < s->kernel_count && k < MEASURE_ARMS; k++)
@@ -84,14 +89,16 @@ static int add_problems(session *s, const char *list)
         memcpy(key, at, length), key[length] = '\0';
         at += length;
         if (attn_problem_parse(key, &p, &error)) return command_error("%s", error.text);
-        if (result_flops(&p) == 0) return command_error("problem %s has no visible pair to measure", key);
+        if (result_flops(&p) == 0)
+            return command_error("problem %s has no visible pair to measure", key);
         for (int t = 0; t < s->thread_counts; t++)
             if (add_group(s, &p, s->threads[t])) return EXIT_USAGE;
     }
-    return s->group_count ? EXIT_RIGHT : command_error("--problems is empty; an example is \"h8q512d64\"");
+    return s->group_count ? EXIT_RIGHT
+                          : command_error("--problems is empty; an example is \"h8q512d64\"");
 }
 
-/* ---- measuring -------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------ */
 
 /* Keeps the best multiply-add rate of every ISA that competes in this group. */
 static void measure_peaks(session *s, const measure_group *g)
@@ -100,7 +107,9 @@ static void measure_peaks(session *s, const measure_group *g)
         const char *isa = g->arms[a].kernel->isa;
         int i = 0;
         if (g->arms[a].dropped) continue;
-        while (i < s->peak_count && !(s->peaks[i].threads == g->threads && strcmp(s->peaks[i].isa, isa) == 0)) i++;
+        while (i < s->peak_count &&
+               !(s->peaks[i].threads == g->threads && strcmp(s->peaks[i].isa, isa) == 0))
+            i++;
         if (i == MOST_PEAKS) return;
         if (i == s->peak_count) s->peaks[s->peak_count++] = (result_peak){isa, g->threads, 0};
         s->peaks[i].gflops = fmax(s->peaks[i].gflops, roof_peak_gflops(isa, g->threads, 0.01));
@@ -133,13 +142,14 @@ static void measure_all(session *s, double planned)
     command_progress_end();
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------ */
 
 static void print_arm(const result_run *run, const measure_group *g, const measure_arm *arm)
 {
     if (arm->dropped) return;
     if (arm->verdict.status != VERIFY_PASS) {
-        printf("%-16s %-22s %2d  void: %s\n", arm->kernel->name, g->key, g->threads, arm->verdict.reason);
+        printf("%-16s %-22s %2d  void: %s\n", arm->kernel->name, g->key, g->threads,
+               arm->verdict.reason);
         return;
     }
     result_line line = result_of(run, g, arm);
@@ -150,7 +160,8 @@ static void print_arm(const result_run *run, const measure_group *g, const measu
 
 static void print_results(const result_run *run)
 {
-    printf("%-16s %-22s %2s %10s %6s %8s %6s\n", "kernel", "problem", "th", "median ms", "+-", "GFLOP/s", "peak");
+    printf("%-16s %-22s %2s %10s %6s %8s %6s\n", "kernel", "problem", "th", "median ms", "+-",
+           "GFLOP/s", "peak");
     int skipped = 0, dirty = 0, clean = 0;
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
@@ -166,11 +177,19 @@ static void print_results(const result_run *run)
     printf("; %d skipped%s\n", skipped, skipped ? " (reasons: --json)" : "");
 }
 
-static int finish(session *s, const char *preset, const char *json, double seconds, int argc, char **argv)
+static int finish(session *s, const char *preset, const char *json, double seconds, int argc,
+                  char **argv)
 {
-    result_run run = {.groups = s->groups, .group_count = s->group_count, .peaks = s->peaks,
-                      .peak_count = s->peak_count, .reads = s->reads, .read_count = s->thread_counts,
-                      .preset = preset, .argv = argv, .argc = argc, .seed = (uint64_t)s->seed,
+    result_run run = {.groups = s->groups,
+                      .group_count = s->group_count,
+                      .peaks = s->peaks,
+                      .peak_count = s->peak_count,
+                      .reads = s->reads,
+                      .read_count = s->thread_counts,
+                      .preset = preset,
+                      .argv = argv,
+                      .argc = argc,
+                      .seed = (uint64_t)s->seed,
                       .seconds = seconds};
     int voids = 0, measured = 0;
     for (int i = 0; i < s->group_count; i++)
@@ -182,7 +201,8 @@ static int finish(session *s, const char *preset, const char *json, double secon
     print_results(&run);
     if (json && command_write_json(json, result_json(&run))) return EXIT_USAGE;
     if (command_interrupted()) {
-        command_error("interrupted; what was measured until then is kept%s%s", json ? " in " : "", json ? json : "");
+        command_error("interrupted; what was measured until then is kept%s%s", json ? " in " : "",
+                      json ? json : "");
         return EXIT_INTERRUPTED;
     }
     return voids ? EXIT_WRONG : measured ? EXIT_RIGHT : EXIT_SKIPPED;
@@ -210,7 +230,8 @@ int cmd_bench(int argc, char **argv)
     int word_count = argc < 64 ? argc : 64;
     memcpy(words, argv, (size_t)word_count * sizeof *words);
     if (command_parse(argc, argv, options, "bench [options]",
-                      "bench --kernels all --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional, &done))
+                      "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional,
+                      &done))
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
     if (positional) return command_error("bench: unexpected argument \"%.60s\"", argv[1]);
@@ -221,7 +242,8 @@ int cmd_bench(int argc, char **argv)
     s.groups = calloc(MOST_GROUPS, sizeof *s.groups);
     if (!s.groups) return command_error("memory is short");
     if (command_kernels(kernels, s.kernels, &s.kernel_count) || read_threads(&s, threads) ||
-        read_budget(&s, budget) || command_int("rounds", rounds, 1, MEASURE_MOST_ROUNDS, &s.rounds) ||
+        read_budget(&s, budget) ||
+        command_int("rounds", rounds, 1, MEASURE_MOST_ROUNDS, &s.rounds) ||
         command_int("seed", seed, 0, INT64_MAX / 2, &s.seed) || add_problems(&s, list) ||
         (json && command_can_write(json)))
         return EXIT_USAGE;

@@ -38,7 +38,8 @@ int cmd_export(int argc, char **argv)
                       "export run.json --as markdown", &positional, &done))
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
-    if (positional != 1) return command_error("export: name one result file, for example export run.json --as csv");
+    if (positional != 1)
+        return command_error("export: name one result file, for example export run.json --as csv");
     const export_format *format = as ? find_format(as) : NULL;
     if (!format) return unknown_format(as);
     json_error_t error;

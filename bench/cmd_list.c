@@ -8,8 +8,8 @@ static json_t *claims_json(const attn_kernel *kernel)
     attn_problem p = attn_problem_make(8, 1024, 64);
     attn_claims c = kernel->claims(&p);
     return json_pack("{s:f, s:f, s:I, s:I, s:f, s:b}", "exp_ulp", c.exp_ulp, "tanh_ulp", c.tanh_ulp,
-                     "sum_height", (json_int_t)c.sum_height, "rescales", (json_int_t)c.rescales, "flush",
-                     c.flush, "deterministic", c.deterministic);
+                     "sum_height", (json_int_t)c.sum_height, "rescales", (json_int_t)c.rescales,
+                     "flush", c.flush, "deterministic", c.deterministic);
 }
 
 static json_t *list_json(void)
@@ -21,9 +21,9 @@ static json_t *list_json(void)
         const char *missing = attn_isa_missing(kernels[k]->isa);
         json_array_append_new(
             list, json_pack("{s:s, s:s, s:b, s:s, s:s, s:o, s:s}", "name", kernels[k]->name, "isa",
-                            kernels[k]->isa, "runs", !missing, "why", missing ? missing : "", "summary",
-                            kernels[k]->summary, "claims", claims_json(kernels[k]), "source",
-                            kernels[k]->source));
+                            kernels[k]->isa, "runs", !missing, "why", missing ? missing : "",
+                            "summary", kernels[k]->summary, "claims", claims_json(kernels[k]),
+                            "source", kernels[k]->source));
     }
     return json_pack("{s:o}", "kernels", list);
 }
@@ -40,10 +40,12 @@ static void print_list(void)
         attn_claims c = kernels[k]->claims(&p);
         printf("%-16s %s\n", kernels[k]->name, kernels[k]->summary);
         printf("    runs here: %s%s\n", missing ? "no, " : "yes", missing ? missing : "");
-        if (kernels[k]->refuses(&top)) printf("    refuses hard and top-k: %s\n", kernels[k]->refuses(&top));
-        if (kernels[k]->refuses(&add)) printf("    refuses additive scores: %s\n", kernels[k]->refuses(&add));
-        printf("    claims at n = 1024: exp %g ULP, tanh %g ULP, height %lld, %lld rescales\n", c.exp_ulp,
-               c.tanh_ulp, (long long)c.sum_height, (long long)c.rescales);
+        if (kernels[k]->refuses(&top))
+            printf("    refuses hard and top-k: %s\n", kernels[k]->refuses(&top));
+        if (kernels[k]->refuses(&add))
+            printf("    refuses additive scores: %s\n", kernels[k]->refuses(&add));
+        printf("    claims at n = 1024: exp %g ULP, tanh %g ULP, height %lld, %lld rescales\n",
+               c.exp_ulp, c.tanh_ulp, (long long)c.sum_height, (long long)c.rescales);
         printf("    source: %s\n", kernels[k]->source);
     }
     const attn_isa *isas = attn_isas(&count);
@@ -56,11 +58,13 @@ static void print_list(void)
 int cmd_list(int argc, char **argv)
 {
     const char *json = NULL;
-    const command_option options[] = {{"json", &json, NULL, "FILE  write as JSON (- = standard output)"},
-                                      {NULL, NULL, NULL, NULL}};
+    const command_option options[] = {
+        {"json", &json, NULL, "FILE  write as JSON (- = standard output)"},
+        {NULL, NULL, NULL, NULL}};
     int positional;
     bool done;
-    if (command_parse(argc, argv, options, "list [--json FILE]", "list --json -", &positional, &done))
+    if (command_parse(argc, argv, options, "list [--json FILE]", "list --json -", &positional,
+                      &done))
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
     if (positional) return command_error("list: unexpected argument \"%.60s\"", argv[1]);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ int command_error(const char *format, ...)
     return EXIT_USAGE;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------- */
 
 static const command_option *find_option(const command_option *options, const char *arg)
 {
@@ -37,8 +38,7 @@ static const command_option *find_option(const command_option *options, const ch
 static void print_help(const command_option *options, const char *usage, const char *example)
 {
     printf("usage: attest %s\n\n", usage);
-    for (const command_option *o = options; o->name; o++)
-        printf("  %s%-9s %s\n", o->name[1] ? "--" : "-", o->name, o->help);
+    for (const command_option *o = options; o->name; o++) printf("  --%-9s %s\n", o->name, o->help);
     printf("  --%-9s %s\n\nexample: attest %s\n", "help", "this text", example);
 }
 
@@ -86,13 +86,13 @@ int command_int(const char *name, const char *text, int64_t low, int64_t high, i
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (end == text || *end || errno || number < low || number > high)
-        return command_error("--%s is \"%.40s\"; it must be a whole number from %lld to %lld", name, text,
-                             (long long)low, (long long)high);
+        return command_error("--%s is \"%.40s\"; it must be a whole number from %lld to %lld", name,
+                             text, (long long)low, (long long)high);
     *value = number;
     return EXIT_RIGHT;
 }
 
-/* ---- kernels ---------------------------------------------------------------------------------- */
+/* ---- kernels -------------------------------------------------------------------------- */
 
 static int unknown_kernel(const char *name)
 {
@@ -138,7 +138,7 @@ int command_kernels(const char *list, const attn_kernel **chosen, int *count)
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ---------------------------------------------------------------------------- */
 
 static int write_failed(const char *path, const char *temporary, FILE *file)
 {
@@ -148,15 +148,24 @@ static int write_failed(const char *path, const char *temporary, FILE *file)
     return command_error("cannot write %s: %s", path, strerror(cause));
 }
 
+/* Straight into a terminal, pipe or device, where there is no "whole or not at all". */
+static int write_stream(const char *path, FILE *file, const void *data, size_t size)
+{
+    if (!file) return write_failed(path, NULL, NULL);
+    if (fwrite(data, 1, size, file) != size || fflush(file)) return write_failed(path, NULL, file);
+    return file != stdout && fclose(file) ? write_failed(path, NULL, NULL) : EXIT_RIGHT;
+}
+
 int command_write(const char *path, const void *data, size_t size)
 {
-    if (strcmp(path, "-") == 0) {
-        bool written = fwrite(data, 1, size, stdout) == size && fflush(stdout) == 0;
-        return written ? EXIT_RIGHT : write_failed("standard output", NULL, NULL);
-    }
+    struct stat found;
+    if (strcmp(path, "-") == 0) return write_stream("standard output", stdout, data, size);
+    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode))
+        return write_stream(path, fopen(path, "wb"), data, size);
     char temporary[4096];
     int length = snprintf(temporary, sizeof temporary, "%s.%d.part", path, (int)getpid());
-    if (length >= (int)sizeof temporary) return command_error("the path %.60s... is too long", path);
+    if (length >= (int)sizeof temporary)
+        return command_error("the path %.60s... is too long", path);
     FILE *file = fopen(temporary, "wb");
     if (!file) return write_failed(path, NULL, NULL);
     if (fwrite(data, 1, size, file) != size || fflush(file) || fsync(fileno(file)))
@@ -178,7 +187,8 @@ int command_write_json(const char *path, json_t *json)
 {
     char *text = json ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(json);
-    if (!text) return command_error("cannot write %s: a value is not a number, or memory is short", path);
+    if (!text)
+        return command_error("cannot write %s: a value is not a number, or memory is short", path);
     size_t length = strlen(text);
     text[length] = '\n'; /* in place of the terminator; the size is explicit */
     int status = command_write(path, text, length + 1);
@@ -186,7 +196,7 @@ int command_write_json(const char *path, json_t *json)
     return status;
 }
 
-/* ---- progress and interrupt ------------------------------------------------------------------- */
+/* ---- progress and interrupt ----------------------------------------------------------- */
 
 static bool bar_shown;
 
@@ -198,7 +208,8 @@ void command_progress(const char *what, double done, double total)
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (!bar_shown) start = now;
     bar_shown = true;
-    double elapsed = (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+    double elapsed =
+        (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
     double share = done / total;
     int filled = (int)(24 * share);
     fprintf(stderr, "\r[%.*s%.*s] %3.0f%%  %.0fs", filled, "########################", 24 - filled,

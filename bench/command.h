@@ -22,8 +22,8 @@ int cmd_conform(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 
-/* One option of a subcommand. Exactly one of text, flag is set: --name VALUE stores the argument's pointer,
- * --name sets the flag. */
+/* One option of a subcommand. Exactly one of text, flag is set: --name VALUE stores the argument's
+ * pointer, --name sets the flag. */
 typedef struct command_option {
     const char *name; /* without dashes; a single letter is also accepted as -x */
     const char **text;
@@ -31,38 +31,43 @@ typedef struct command_option {
     const char *help; /* "VALUE  what it does" or "what it does" */
 } command_option;
 
-/* Parses argv against options (ended by a zero name). Positional arguments are moved to the front of argv
- * (from argv[1]) and counted in *positional. --help prints `usage`, the options and `example` and sets
- * *done. Returns EXIT_RIGHT or, after one line on standard error, EXIT_USAGE. */
+/* Parses argv against options (ended by a zero name). Positional arguments are moved to the front
+ * of argv (from argv[1]) and counted in *positional. --help prints `usage`, the options and
+ * `example` and sets *done. Returns EXIT_RIGHT or, after one line on standard error, EXIT_USAGE. */
 int command_parse(int argc, char **argv, const command_option *options, const char *usage,
                   const char *example, int *positional, bool *done);
 
 /* "attest: <message>" on standard error, one line; returns EXIT_USAGE. */
 int command_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* "all", "best" or comma-separated names -> kernels of the table, in order. Unknown or repeated names and
- * empty lists are errors. The list may hold kernels this CPU cannot run; named ones that it cannot are an
- * error, those that "all" brings are not. Returns EXIT_RIGHT or EXIT_USAGE. `chosen` has room for all. */
+/* "all", "best" or comma-separated names -> kernels of the table, in order. Unknown or repeated
+ * names and empty lists are errors. The list may hold kernels this CPU cannot run; named ones that
+ * it cannot are an error, those that "all" brings are not. Returns EXIT_RIGHT or EXIT_USAGE.
+ * `chosen` has room for all. */
 int command_kernels(const char *list, const attn_kernel **chosen, int *count);
 
 /* An integer option within [low, high]; `text` NULL leaves *value. EXIT_RIGHT or EXIT_USAGE. */
 int command_int(const char *name, const char *text, int64_t low, int64_t high, int64_t *value);
 
-/* Writes a file whole or not at all: temporary name beside it, fsync, rename. "-" is standard output.
- * EXIT_RIGHT or, with one line naming path and cause, EXIT_USAGE; then nothing is left behind. */
+/* Writes a file whole or not at all: temporary name beside it, fsync, rename. "-" is standard
+ * output. EXIT_RIGHT or, with one line naming path and cause, EXIT_USAGE; then nothing is left
+ * behind. */
 int command_write(const char *path, const void *data, size_t size);
 
 /* Is the folder of `path` there and writable? Asked before long work, so that no result is lost. */
 int command_can_write(const char *path);
 
-/* The JSON as text through command_write, two-space indent, keys in order of insertion. Takes ownership. */
+/* The JSON as text through command_write, two-space indent, keys in order of insertion. Takes
+ * ownership. */
 int command_write_json(const char *path, json_t *json);
 
-/* A progress bar on standard error if it is a terminal, nothing otherwise. `done` of `total`, and a word. */
+/* A progress bar on standard error if it is a terminal, nothing otherwise. `done` of `total`, and a
+ * word. */
 void command_progress(const char *what, double done, double total);
 void command_progress_end(void);
 
-/* Set by Ctrl-C once command_catch_interrupt was called; long loops stop at the next sensible place. */
+/* Set by Ctrl-C once command_catch_interrupt was called; long loops stop at the next sensible
+ * place. */
 void command_catch_interrupt(void);
 bool command_interrupted(void);
 

@@ -1,5 +1,5 @@
-/* machine.c: CPU, caches and memory as Linux tells them in /proc and /sys; whatever it does not tell is left
- * empty, never guessed. */
+/* machine.c: CPU, caches and memory as Linux tells them in /proc and /sys; whatever it does not
+ * tell is left empty, never guessed. */
 #include "bench/machine.h"
 
 #include <ctype.h>
@@ -32,7 +32,8 @@ static const char *proc_value(const char *path, const char *name, char *value, i
     while (file && fgets(line, sizeof line, file)) {
         size_t length = strlen(name);
         char *colon = strchr(line, ':');
-        if (!colon || strncmp(line, name, length) != 0 || (line[length] != '\t' && line[length] != ':' && line[length] != ' '))
+        if (!colon || strncmp(line, name, length) != 0 ||
+            (line[length] != '\t' && line[length] != ':' && line[length] != ' '))
             continue;
         colon += 1 + strspn(colon + 1, " \t");
         colon[strcspn(colon, "\n")] = '\0';
@@ -56,15 +57,18 @@ static json_t *cache_record(int index)
     snprintf(path, sizeof path, "%s%d/shared_cpu_list", root, index);
     read_line(path, shared, sizeof shared);
     for (char *c = type; *c; c++) *c = (char)tolower((unsigned char)*c);
-    json_int_t bytes = (json_int_t)atoll(size) * (strchr(size, 'M') ? 1 << 20 : strchr(size, 'K') ? 1024 : 1);
-    return json_pack("{s:i, s:s, s:I, s:s}", "level", atoi(level), "type", type, "bytes", bytes, "shared_cpus",
-                     shared);
+    json_int_t bytes = (json_int_t)atoll(size) * (strchr(size, 'M')   ? 1 << 20
+                                                  : strchr(size, 'K') ? 1024
+                                                                      : 1);
+    return json_pack("{s:i, s:s, s:I, s:s}", "level", atoi(level), "type", type, "bytes", bytes,
+                     "shared_cpus", shared);
 }
 
 static json_t *cache_records(void)
 {
     json_t *caches = json_array(), *cache;
-    for (int index = 0; (cache = cache_record(index)); index++) json_array_append_new(caches, cache);
+    for (int index = 0; (cache = cache_record(index)); index++)
+        json_array_append_new(caches, cache);
     return caches;
 }
 
@@ -75,8 +79,8 @@ static json_t *isa_records(void)
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
         const char *missing = attn_isa_missing(isas[i].name);
-        json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "name", isas[i].name, "runs", !missing, "why",
-                                              missing ? missing : ""));
+        json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "name", isas[i].name, "runs",
+                                              !missing, "why", missing ? missing : ""));
     }
     return list;
 }
@@ -115,7 +119,7 @@ static json_t *notes(void)
 {
     json_t *list = json_array(), *found = machine_disturbances(), *item;
     size_t index;
-    json_array_foreach(found, index, item) json_array_append(list, json_object_get(item, "what"));
+    json_array_foreach (found, index, item) json_array_append(list, json_object_get(item, "what"));
     json_decref(found);
     return list;
 }
@@ -142,25 +146,26 @@ json_t *machine_record(void)
     int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     json_t *caches = cache_records(), *cache;
     size_t index;
-    int used = snprintf(class_key, sizeof class_key, "%s %s %s.%s.%s %s%s", system.machine, vendor, family, model,
-                        stepping, microcode, virtual ? " virtual" : "");
-    json_array_foreach(caches, index, cache)
+    int used = snprintf(class_key, sizeof class_key, "%s %s %s.%s.%s %s%s", system.machine, vendor,
+                        family, model, stepping, microcode, virtual ? " virtual" : "");
+    json_array_foreach (caches, index, cache)
         used += snprintf(class_key + used, sizeof class_key - (size_t)used, " L%lld:%lldK",
                          (long long)json_integer_value(json_object_get(cache, "level")),
                          (long long)json_integer_value(json_object_get(cache, "bytes")) / 1024);
-    snprintf(class_key + used, sizeof class_key - (size_t)used, " %d CPUs %lldG Linux %.40s", machine_cpus(),
-             (long long)(memory >> 30), system.release);
+    snprintf(class_key + used, sizeof class_key - (size_t)used, " %d CPUs %lldG Linux %.40s",
+             machine_cpus(), (long long)(memory >> 30), system.release);
     snprintf(text, sizeof text, "%s %s %s", cpu[0] ? cpu : system.machine, family, model);
     to_slug(text, slug, sizeof slug);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:i, s:o, s:I, s:s+, s:o, s:o}", "class",
-                     class_key, "slug", slug, "cpu", cpu, "arch", system.machine, "vendor", vendor, "family",
-                     atoi(family), "model", (int)strtol(model, NULL, 0), "stepping", atoi(stepping), "microcode",
-                     microcode, "hypervisor", virtual ? "yes" : "", "logical_cpus", machine_cpus(), "caches",
-                     caches, "memory_bytes", (json_int_t)memory, "kernel", "Linux ", system.release, "isas",
-                     isa_records(), "notes", notes());
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:i, s:o, s:I, s:s+, s:o, s:o}",
+        "class", class_key, "slug", slug, "cpu", cpu, "arch", system.machine, "vendor", vendor,
+        "family", atoi(family), "model", (int)strtol(model, NULL, 0), "stepping", atoi(stepping),
+        "microcode", microcode, "hypervisor", virtual ? "yes" : "", "logical_cpus", machine_cpus(),
+        "caches", caches, "memory_bytes", (json_int_t)memory, "kernel", "Linux ", system.release,
+        "isas", isa_records(), "notes", notes());
 }
 
-/* ---- what disturbs ---------------------------------------------------------------------------- */
+/* ---- what disturbs -------------------------------------------------------------------- */
 
 static void disturb(json_t *list, const char *what, const char *change)
 {
@@ -181,7 +186,8 @@ json_t *machine_disturbances(void)
         snprintf(what, sizeof what, "the frequency governor is %s", text);
         disturb(list, what, "sudo cpupower frequency-set -g performance");
     }
-    if (!text[0]) disturb(list, "the clock cannot be read here", "nothing; compare within one run only");
+    if (!text[0])
+        disturb(list, "the clock cannot be read here", "nothing; compare within one run only");
     read_line("/sys/devices/system/cpu/cpufreq/boost", text, sizeof text);
     if (text[0] == '1')
         disturb(list, "turbo is on, so the clock depends on load and heat",

@@ -5,19 +5,20 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/* The record that goes into every result file: CPU, caches, memory, kernel, ISAs, notes. `class` names what
- * must be equal for timings of two commits to be comparable; no clock reading is part of it. `slug` is the
- * folder of this machine under results/. New reference. */
+/* The record that goes into every result file: CPU, caches, memory, kernel, ISAs, notes. `class`
+ * names what must be equal for timings of two commits to be comparable; no clock reading is part of
+ * it. `slug` is the folder of this machine under results/. New reference. */
 json_t *machine_record(void);
 
-/* Bytes that can be allocated without swapping: MemAvailable, and the container's limit if it is lower. */
+/* Bytes that can be allocated without swapping: MemAvailable, and the container's limit if it is
+ * lower. */
 int64_t machine_memory_available(void);
 
 /* CPUs this process may run on. */
 int machine_cpus(void);
 
-/* Things that disturb timings here, most harmful first, each {"what", "change"}: the setting found and the
- * command that would change it. New reference to an array, empty on a quiet machine. */
+/* Things that disturb timings here, most harmful first, each {"what", "change"}: the setting found
+ * and the command that would change it. New reference to an array, empty on a quiet machine. */
 json_t *machine_disturbances(void);
 
 #endif

@@ -1,9 +1,10 @@
 /* measure.c: interleaved rounds.
  *
- * Order within a round is a Williams square over a fresh random permutation of the arms for each block of
- * rounds: every arm stands at every place, and after every other, equally often. The sham arm is one kernel entered a second time
- * under no name; what separates it from its twin is noise. A round is dirty, and dropped whole, if the
- * hypervisor took more than 2 % of it (steal) or memory had to be paged in; never for being slow. */
+ * Order within a round is a Williams square over a fresh random permutation of the arms for each
+ * block of rounds: every arm stands at every place, and after every other, equally often. The sham
+ * arm is one kernel entered a second time under no name; what separates it from its twin is noise.
+ * A round is dirty, and dropped whole, if the hypervisor took more than 2 % of it (steal) or memory
+ * had to be paged in; never for being slow. */
 #include "bench/measure.h"
 
 #include <math.h>
@@ -19,7 +20,7 @@ enum { JUDGED_ROWS = 64 };
 static const double sample_seconds = 2e-3; /* the shortest sample; the clock resolves 1e-8 of it */
 static const double most_steal = 0.02;
 
-/* ---- one arm ---------------------------------------------------------------------------------- */
+/* ---- one arm -------------------------------------------------------------------------- */
 
 static verify_case timed_case(const measure_group *g)
 {
@@ -27,8 +28,8 @@ static verify_case timed_case(const measure_group *g)
 }
 
 /* Runs `calls` calls; returns seconds, or a negative number if the kernel refused. */
-static double run_calls(const measure_group *g, const measure_arm *arm, const ref_inputs *in, void *scratch,
-                        int calls)
+static double run_calls(const measure_group *g, const measure_arm *arm, const ref_inputs *in,
+                        void *scratch, int calls)
 {
     attn_exec exec = {.threads = g->threads, .scratch = scratch};
     double begin = roof_now();
@@ -39,7 +40,9 @@ static double run_calls(const measure_group *g, const measure_arm *arm, const re
 
 static void *scratch_for(const measure_group *g, const measure_arm *arm)
 {
-    return aligned_alloc(4096, (size_t)attn_scratch_bytes(arm->kernel, &g->problem, g->threads) / 4096 * 4096 + 4096);
+    return aligned_alloc(
+        4096,
+        (size_t)attn_scratch_bytes(arm->kernel, &g->problem, g->threads) / 4096 * 4096 + 4096);
 }
 
 static verify_report no_memory(verify_report r)
@@ -74,7 +77,9 @@ void measure_prepare(measure_group *g, int64_t memory)
 {
     attn_problem_print(&g->problem, g->key, sizeof g->key);
     int64_t inputs = ref_inputs_bytes(&g->problem);
-    ref_inputs *in = inputs < memory / 2 ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed) : NULL;
+    ref_inputs *in = inputs < memory / 2
+                         ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed)
+                         : NULL;
     g->sham = -1;
     for (int a = 0; a < g->arm_count; a++) {
         measure_arm *arm = &g->arms[a];
@@ -83,23 +88,31 @@ void measure_prepare(measure_group *g, int64_t memory)
         int64_t scratch = attn_scratch_bytes(arm->kernel, &g->problem, g->threads);
         arm->scratch_bytes = arm->kernel->scratch_bytes(&g->problem);
         if (!in || scratch > memory - 2 * inputs) {
-            snprintf(arm->verdict.reason, sizeof arm->verdict.reason, "needs %lld bytes, and %lld are available",
-                     (long long)(2 * (double)inputs + (double)scratch < 0x1p62 ? 2 * inputs + scratch : INT64_MAX),
+            snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
+                     "needs %lld bytes, and %lld are available",
+                     (long long)(2 * (double)inputs + (double)scratch < 0x1p62
+                                     ? 2 * inputs + scratch
+                                     : INT64_MAX),
                      (long long)memory);
             arm->dropped = arm->verdict.reason;
             continue;
         }
         prepare_arm(g, arm, in);
         bool timed = arm->verdict.status == VERIFY_PASS;
-        if (timed && (g->sham < 0 || arm->call_seconds < g->arms[g->sham].call_seconds)) g->sham = a;
+        if (timed && (g->sham < 0 || arm->call_seconds < g->arms[g->sham].call_seconds))
+            g->sham = a;
     }
-    if (g->sham >= 0) g->calls = 1 + (int)(sample_seconds / fmax(g->arms[g->sham].call_seconds, 1e-7));
+    if (g->sham >= 0)
+        g->calls = 1 + (int)(sample_seconds / fmax(g->arms[g->sham].call_seconds, 1e-7));
     ref_inputs_free(in);
 }
 
-/* ---- planning --------------------------------------------------------------------------------- */
+/* ---- planning ------------------------------------------------------------------------- */
 
-static bool is_timed(const measure_arm *arm) { return !arm->dropped && arm->verdict.status == VERIFY_PASS; }
+static bool is_timed(const measure_arm *arm)
+{
+    return !arm->dropped && arm->verdict.status == VERIFY_PASS;
+}
 
 double measure_round_seconds(const measure_group *g)
 {
@@ -145,10 +158,12 @@ double measure_plan(measure_group *groups, int count, double seconds, int fixed_
         return planned_seconds(groups, count);
     }
     measure_arm *dearest;
-    for (give_rounds(groups, count, 0); planned_seconds(groups, count) > seconds; give_rounds(groups, count, 0)) {
+    for (give_rounds(groups, count, 0); planned_seconds(groups, count) > seconds;
+         give_rounds(groups, count, 0)) {
         if (!(dearest = dearest_arm(groups, count))) break;
         snprintf(dearest->verdict.reason, sizeof dearest->verdict.reason,
-                 "too slow for the budget: one call takes %.2g s; raise --budget", dearest->call_seconds);
+                 "too slow for the budget: one call takes %.2g s; raise --budget",
+                 dearest->call_seconds);
         dearest->dropped = dearest->verdict.reason;
     }
     double low = 0, high = seconds;
@@ -162,7 +177,7 @@ double measure_plan(measure_group *groups, int count, double seconds, int fixed_
     return planned_seconds(groups, count);
 }
 
-/* ---- rounds ----------------------------------------------------------------------------------- */
+/* ---- rounds --------------------------------------------------------------------------- */
 
 /* What the operating system charges to a round. */
 typedef struct evidence {
@@ -176,17 +191,17 @@ static evidence evidence_now(void)
     struct rusage usage;
     long long user, nice, system, idle, wait, irq, soft, steal = 0;
     FILE *file = fopen("/proc/stat", "r");
-    if (file && fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system, &idle, &wait,
-                       &irq, &soft, &steal) == 8)
+    if (file && fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system,
+                       &idle, &wait, &irq, &soft, &steal) == 8)
         e.steal_seconds = (double)steal / (double)sysconf(_SC_CLK_TCK);
     if (file) fclose(file);
     if (getrusage(RUSAGE_SELF, &usage) == 0) e.major_faults = usage.ru_majflt;
     return e;
 }
 
-/* The order of round r over a fresh permutation per block of rounds: a Williams square (0, 1, n-1, 2, n-2 ...,
- * shifted by one each round, every other block reversed), in which every competitor stands at every place and
- * follows every other equally often (Williams 1949). */
+/* The order of round r over a fresh permutation per block of rounds: a Williams square (0, 1, n-1,
+ * 2, n-2 ..., shifted by one each round, every other block reversed), in which every competitor
+ * stands at every place and follows every other equally often (Williams 1949). */
 static void order_of_round(const measure_group *g, int r, int *order, int places)
 {
     int permutation[MEASURE_ARMS + 1], block = r / places, shift = r % places;
@@ -230,7 +245,8 @@ static bool time_round(measure_group *g, const timing *t, const ref_inputs *in, 
     double begin = roof_now();
     for (int i = 0; i < t->places; i++) {
         int place = order[i], a = t->arm[place];
-        if (g->calls > 1) run_calls(g, &g->arms[a], in, t->scratch[a], 1); /* caches forget the others */
+        if (g->calls > 1)
+            run_calls(g, &g->arms[a], in, t->scratch[a], 1); /* caches forget the others */
         double seconds = run_calls(g, &g->arms[a], in, t->scratch[a], g->calls);
         double *slot = t->sham[place] ? &g->sham_ns[g->clean] : &g->arms[a].ns[g->clean];
         *slot = seconds * 1e9 / g->calls;
@@ -258,7 +274,8 @@ static void judge_again(measure_group *g, const timing *t, ref_inputs *in)
 void measure_run(measure_group *g, bool (*stop)(void))
 {
     timing t = start_timing(g);
-    ref_inputs *in = t.places ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed) : NULL;
+    ref_inputs *in =
+        t.places ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed) : NULL;
     g->clean = g->dirty = 0;
     for (int i = 0; in && i < t.places; i++)
         if (!t.sham[i]) run_calls(g, &g->arms[t.arm[i]], in, t.scratch[t.arm[i]], 1);

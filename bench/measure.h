@@ -1,8 +1,8 @@
 /* measure.h: how long does a kernel take, compared fairly?
  *
- * A group is one problem on one number of threads; its arms are the kernels that can compute it. Arms are
- * timed in rounds: every round takes one sample of every arm, in an order that is balanced over rounds. A
- * sample is a batch of calls, the same number for every arm. */
+ * A group is one problem on one number of threads; its arms are the kernels that can compute it.
+ * Arms are timed in rounds: every round takes one sample of every arm, in an order that is balanced
+ * over rounds. A sample is a batch of calls, the same number for every arm. */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
@@ -13,10 +13,11 @@ enum { MEASURE_LEAST_ROUNDS = 6, MEASURE_MOST_ROUNDS = 30, MEASURE_ARMS = 64 };
 
 typedef struct measure_arm {
     const attn_kernel *kernel; /* NULL in unused places */
-    verify_report verdict;     /* of the timed inputs, judged before the first and after the last round */
-    double call_seconds;       /* one call while planning; what the budget is divided by */
-    const char *dropped;       /* why it is not measured, or NULL */
-    int64_t scratch_bytes;     /* per thread, as the kernel asks */
+    verify_report
+        verdict;         /* of the timed inputs, judged before the first and after the last round */
+    double call_seconds; /* one call while planning; what the budget is divided by */
+    const char *dropped; /* why it is not measured, or NULL */
+    int64_t scratch_bytes;              /* per thread, as the kernel asks */
     double ns[2 * MEASURE_MOST_ROUNDS]; /* per call, one per clean round */
 } measure_arm;
 
@@ -27,22 +28,23 @@ typedef struct measure_group {
     uint64_t seed;
     measure_arm arms[MEASURE_ARMS];
     int arm_count;
-    int calls;         /* per sample */
-    int rounds;        /* planned */
-    int clean, dirty;  /* measured, and dropped for a recorded cause */
-    int sham;          /* the arm that is also timed as a stranger; -1 if none */
+    int calls;        /* per sample */
+    int rounds;       /* planned */
+    int clean, dirty; /* measured, and dropped for a recorded cause */
+    int sham;         /* the arm that is also timed as a stranger; -1 if none */
     double sham_ns[2 * MEASURE_MOST_ROUNDS];
 } measure_group;
 
-/* Checks every arm on the inputs that will be timed (64 rows by the bound, all rows by the gather probe), times
- * one call, and marks what cannot be measured. Bytes beyond `memory` are refused before they are allocated. */
+/* Checks every arm on the inputs that will be timed (64 rows by the bound, all rows by the gather
+ * probe), times one call, and marks what cannot be measured. Bytes beyond `memory` are refused
+ * before they are allocated. */
 void measure_prepare(measure_group *group, int64_t memory);
 
-/* Divides `seconds` over the groups: rounds for each, and arms dropped that cannot have MEASURE_LEAST_ROUNDS.
- * fixed_rounds > 0 sets the rounds instead. Returns the planned seconds. */
+/* Divides `seconds` over the groups: rounds for each, and arms dropped that cannot have
+ * MEASURE_LEAST_ROUNDS. fixed_rounds > 0 sets the rounds instead. Returns the planned seconds. */
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds);
 
-/* Times the group's rounds until done or `stop` answers true. Judges the outputs of the last round. */
+/* Times the group's rounds until done or `stop` answers true, then judges the outputs again. */
 void measure_run(measure_group *group, bool (*stop)(void));
 
 /* Seconds that one round of this group takes. */

@@ -1,8 +1,8 @@
 /* peak.c: register-only multiply-adds, compiled once per ISA with the flags of its row.
  *
- * CHAINS independent accumulators hide the latency of the units (4 cycles x 2 units on current x86 cores, so
- * at least 8); two more registers hold the factors. The row says how wide `lanes` is: -DVECTOR is empty for
- * scalar code and the compiler's vector attribute otherwise. */
+ * CHAINS independent accumulators hide the latency of the units (4 cycles x 2 units on current x86
+ * cores, so at least 8); two more registers hold the factors. The row says how wide `lanes` is:
+ * -DVECTOR is empty for scalar code and the compiler's vector attribute otherwise. */
 #include <stdint.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ typedef float lanes VECTOR;
 
 int64_t PEAK_EXPAND(ISA)(int64_t rounds, float *sink);
 
-/* Runs `rounds` multiply-adds in each chain; returns how many floating-point operations that were. */
+/* Runs `rounds` multiply-adds in each chain; returns the floating-point operations. */
 int64_t PEAK_EXPAND(ISA)(int64_t rounds, float *sink)
 {
     lanes sum[CHAINS], factor = (lanes){0} + 0.999f, addend = (lanes){0} + 0.001f;

@@ -1,4 +1,5 @@
-/* presets.c: the table of presets. Shapes are those of the published models; lengths are typical uses. */
+/* presets.c: the table of presets. Shapes are those of the published models; lengths are typical
+ * uses. */
 #include "bench/presets.h"
 
 #include <stddef.h>
@@ -6,11 +7,11 @@
 
 const char preset_names[] = "quick, scaling, models";
 
-/* MiniLM-L6: 12 heads of 32. BERT-base: 12 of 64 (Devlin et al. 2019). GPT-2 small: 12 of 64, causal, 1024.
- * Llama-3-8B: 32 query and 8 key heads of 128; prefill and one token against a full context. ViT-B/16: 196
- * patches + class token. Whisper-large encoder: 1500 frames, 20 heads of 64. Stable Diffusion 1.5: 64 x 64
- * latents, 8 heads of 40. Gemma-2-2B: 8 query and 4 key heads of 256, softcap 50, window 4096 in every other
- * layer. */
+/* MiniLM-L6: 12 heads of 32. BERT-base: 12 of 64 (Devlin et al. 2019). GPT-2 small: 12 of 64,
+ * causal, 1024. Llama-3-8B: 32 query and 8 key heads of 128; prefill and one token against a full
+ * context. ViT-B/16: 196 patches + class token. Whisper-large encoder: 1500 frames, 20 heads of 64.
+ * Stable Diffusion 1.5: 64 x 64 latents, 8 heads of 40. Gemma-2-2B: 8 query and 4 key heads of 256,
+ * softcap 50, window 4096 in every other layer. */
 #define MINILM        "h12q128d32"
 #define BERT          "h12q512d64"
 #define GPT2          "h12q1024d64c"
@@ -22,11 +23,15 @@ const char preset_names[] = "quick, scaling, models";
 #define GEMMA_PREFILL "h8g4q1024d256ccap50"
 #define GEMMA_DECODE  "h8g4q1k8192d256cw4095:0cap50"
 
-static const struct { const char *name, *problems; } presets[] = {
-    {"quick", "h8q64d64 h8q128d64 h8q256d64 h8q512d64 h8q1024d64 h8q2048d64 " MINILM " " VIT " " LLAMA_DECODE},
-    {"scaling", "h8q64d64 h8q128d64 h8q256d64 h8q512d64 h8q1024d64 h8q2048d64 h8q4096d64 h8q8192d64"},
-    {"models", MINILM " " BERT " " GPT2 " " LLAMA_PREFILL " " LLAMA_DECODE " " VIT " " WHISPER " " DIFFUSION
-               " " GEMMA_PREFILL " " GEMMA_DECODE},
+static const struct {
+    const char *name, *problems;
+} presets[] = {
+    {"quick", "h8q64d64 h8q128d64 h8q256d64 h8q512d64 h8q1024d64 h8q2048d64 " MINILM " " VIT
+              " " LLAMA_DECODE},
+    {"scaling",
+     "h8q64d64 h8q128d64 h8q256d64 h8q512d64 h8q1024d64 h8q2048d64 h8q4096d64 h8q8192d64"},
+    {"models", MINILM " " BERT " " GPT2 " " LLAMA_PREFILL " " LLAMA_DECODE " " VIT " " WHISPER
+                      " " DIFFUSION " " GEMMA_PREFILL " " GEMMA_DECODE},
 };
 
 const char *preset_problems(const char *name)

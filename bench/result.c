@@ -1,5 +1,5 @@
-/* result.c: numbers of a run -> native JSON. Roofs are best over best: the kernel's fastest sample against the
- * fastest multiply-adds of its ISA and thread count in the same run. */
+/* result.c: numbers of a run -> native JSON. Roofs are best over best: the kernel's fastest sample
+ * against the fastest multiply-adds of its ISA and thread count in the same run. */
 #include "bench/result.h"
 
 #include <math.h>
@@ -25,7 +25,7 @@ double result_bytes(const attn_problem *p)
     return 4 * (double)(p->qk_dim + p->v_dim) * (queries + keys);
 }
 
-/* ---- noise ------------------------------------------------------------------------------------ */
+/* ---- noise ---------------------------------------------------------------------------- */
 
 /* ln(sham / twin) per round of one group into `ratios`; returns how many. */
 static int sham_ratios(const measure_group *g, double *ratios)
@@ -37,7 +37,8 @@ static int sham_ratios(const measure_group *g, double *ratios)
 
 double result_noise_floor(const result_run *run)
 {
-    double *all = malloc(((size_t)run->group_count * 2 * MEASURE_MOST_ROUNDS + 1) * sizeof *all), floor = -1;
+    double *all = malloc(((size_t)run->group_count * 2 * MEASURE_MOST_ROUNDS + 1) * sizeof *all),
+           floor = -1;
     int count = 0;
     if (!all) return -1;
     for (int i = 0; i < run->group_count; i++) count += sham_ratios(&run->groups[i], all + count);
@@ -67,12 +68,13 @@ const char *result_verdict(const result_run *run)
     return flagged || dirty > 0.2 * (clean + dirty) ? "undecided" : "valid";
 }
 
-/* ---- one line --------------------------------------------------------------------------------- */
+/* ---- one line ------------------------------------------------------------------------- */
 
 static double peak_of(const result_run *run, const char *isa, int threads)
 {
     for (int i = 0; i < run->peak_count; i++)
-        if (run->peaks[i].threads == threads && strcmp(run->peaks[i].isa, isa) == 0) return run->peaks[i].gflops;
+        if (run->peaks[i].threads == threads && strcmp(run->peaks[i].isa, isa) == 0)
+            return run->peaks[i].gflops;
     return 0;
 }
 
@@ -91,28 +93,42 @@ result_line result_of(const result_run *run, const measure_group *g, const measu
     double flops = result_flops(&g->problem), bytes = result_bytes(&g->problem);
     double peak = peak_of(run, arm->kernel->isa, g->threads), read = read_of(run, g->threads);
     return (result_line){
-        .median_ns = m.median, .low_ns = m.low, .high_ns = m.high, .least_ns = m.least, .bounded = m.bounded,
-        .gflops = flops / m.median, .peak_gflops = peak,
-        .peak_fraction = peak > 0 ? flops / m.least / peak : 0, .gbps = bytes / m.median,
+        .median_ns = m.median,
+        .low_ns = m.low,
+        .high_ns = m.high,
+        .least_ns = m.least,
+        .bounded = m.bounded,
+        .gflops = flops / m.median,
+        .peak_gflops = peak,
+        .peak_fraction = peak > 0 ? flops / m.least / peak : 0,
+        .gbps = bytes / m.median,
         .read_fraction = read > 0 ? bytes / m.least / read : 0,
     };
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ----------------------------------------------------------------------------- */
 
 /* A finite number, or null: JSON has no NaN and no infinity, and neither is a measurement. */
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 static json_t *text_or_null(const char *text) { return text ? json_string(text) : json_null(); }
 
-static void add_timing(json_t *entry, const result_run *run, const measure_group *g, const measure_arm *arm)
+static void add_timing(json_t *entry, const result_run *run, const measure_group *g,
+                       const measure_arm *arm)
 {
     result_line line = result_of(run, g, arm);
-    const struct { const char *name; double value; } numbers[] = {
-        {"median_ns", line.median_ns},   {"ci_low_ns", line.low_ns},
-        {"ci_high_ns", line.high_ns},    {"min_ns", line.least_ns},
-        {"gflops", line.gflops},         {"peak_gflops", line.peak_gflops},
-        {"peak_fraction", line.peak_fraction}, {"bandwidth_gbps", line.gbps},
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {
+        {"median_ns", line.median_ns},
+        {"ci_low_ns", line.low_ns},
+        {"ci_high_ns", line.high_ns},
+        {"min_ns", line.least_ns},
+        {"gflops", line.gflops},
+        {"peak_gflops", line.peak_gflops},
+        {"peak_fraction", line.peak_fraction},
+        {"bandwidth_gbps", line.gbps},
         {"bandwidth_fraction", line.read_fraction},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -127,13 +143,15 @@ static json_t *arm_json(const result_run *run, const measure_group *g, const mea
     const verify_report *v = &arm->verdict;
     bool verified = v->status == VERIFY_PASS;
     json_t *entry = json_pack(
-        "{s:s, s:s, s:s, s:i, s:b, s:o, s:o, s:[I,I,I,I], s:I, s:o, s:I, s:I, s:I, s:i, s:i, s:i}", "kernel",
-        arm->kernel->name, "isa", arm->kernel->isa, "problem", g->key, "threads", g->threads, "verified", verified,
-        "void_reason", text_or_null(verified ? NULL : v->reason), "bound_share", number(v->share), "worst_at",
-        (json_int_t)v->at.b, (json_int_t)v->at.h, (json_int_t)v->at.i, (json_int_t)v->column, "rows_checked",
-        (json_int_t)v->rows, "max_abs_error", number(v->max_error), "flops", (json_int_t)result_flops(&g->problem),
-        "bytes", (json_int_t)result_bytes(&g->problem), "scratch_bytes", (json_int_t)arm->scratch_bytes, "rounds",
-        g->clean, "dirty", g->dirty, "calls_per_sample", g->calls);
+        "{s:s, s:s, s:s, s:i, s:b, s:o, s:o, s:[I,I,I,I], s:I, s:o, s:I, s:I, s:I, s:i, s:i, s:i}",
+        "kernel", arm->kernel->name, "isa", arm->kernel->isa, "problem", g->key, "threads",
+        g->threads, "verified", verified, "void_reason", text_or_null(verified ? NULL : v->reason),
+        "bound_share", number(v->share), "worst_at", (json_int_t)v->at.b, (json_int_t)v->at.h,
+        (json_int_t)v->at.i, (json_int_t)v->column, "rows_checked", (json_int_t)v->rows,
+        "max_abs_error", number(v->max_error), "flops", (json_int_t)result_flops(&g->problem),
+        "bytes", (json_int_t)result_bytes(&g->problem), "scratch_bytes",
+        (json_int_t)arm->scratch_bytes, "rounds", g->clean, "dirty", g->dirty, "calls_per_sample",
+        g->calls);
     if (verified) add_timing(entry, run, g, arm);
     return entry;
 }
@@ -157,16 +175,19 @@ static json_t *skipped_json(const result_run *run)
     for (int i = 0; i < count; i++) {
         char kernel[64], reason[96];
         snprintf(kernel, sizeof kernel, "*_%s", isas[i].name);
-        snprintf(reason, sizeof reason, "not in this build; it needs the CPU family %s", isas[i].cpu_family);
+        snprintf(reason, sizeof reason, "not in this build; it needs the CPU family %s",
+                 isas[i].cpu_family);
         if (!isas[i].built)
-            json_array_append_new(list, json_pack("{s:s, s:n, s:s}", "kernel", kernel, "problem", "reason", reason));
+            json_array_append_new(
+                list, json_pack("{s:s, s:n, s:s}", "kernel", kernel, "problem", "reason", reason));
     }
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count; a++)
             if (g->arms[a].dropped)
-                json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "kernel", g->arms[a].kernel->name,
-                                                      "problem", g->key, "threads", g->threads, "reason",
+                json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "kernel",
+                                                      g->arms[a].kernel->name, "problem", g->key,
+                                                      "threads", g->threads, "reason",
                                                       g->arms[a].dropped));
     }
     return list;
@@ -177,11 +198,12 @@ static json_t *roofs_json(const result_run *run, json_t **reads)
     json_t *peaks = json_array();
     *reads = json_array();
     for (int i = 0; i < run->peak_count; i++)
-        json_array_append_new(peaks, json_pack("{s:s, s:i, s:o}", "isa", run->peaks[i].isa, "threads",
-                                               run->peaks[i].threads, "gflops", number(run->peaks[i].gflops)));
+        json_array_append_new(peaks, json_pack("{s:s, s:i, s:o}", "isa", run->peaks[i].isa,
+                                               "threads", run->peaks[i].threads, "gflops",
+                                               number(run->peaks[i].gflops)));
     for (int i = 0; i < run->read_count; i++)
-        json_array_append_new(*reads, json_pack("{s:i, s:o}", "threads", run->reads[i].threads, "gbps",
-                                                number(run->reads[i].gbps)));
+        json_array_append_new(*reads, json_pack("{s:i, s:o}", "threads", run->reads[i].threads,
+                                                "gbps", number(run->reads[i].gbps)));
     return peaks;
 }
 
@@ -189,9 +211,9 @@ static json_t *tool_json(void)
 {
     size_t length = strlen(ATTEST_COMMIT);
     bool dirty = length > 6 && strcmp(ATTEST_COMMIT + length - 6, "-dirty") == 0;
-    return json_pack("{s:s, s:s, s:s%, s:b, s:s, s:s}", "name", "attest", "version", ATTEST_VERSION, "commit",
-                     ATTEST_COMMIT, dirty ? length - 6 : length, "dirty", dirty, "compiler", ATTEST_COMPILER,
-                     "flags", ATTEST_FLAGS);
+    return json_pack("{s:s, s:s, s:s%, s:b, s:s, s:s}", "name", "attest", "version", ATTEST_VERSION,
+                     "commit", ATTEST_COMMIT, dirty ? length - 6 : length, "dirty", dirty,
+                     "compiler", ATTEST_COMPILER, "flags", ATTEST_FLAGS);
 }
 
 json_t *result_json(const result_run *run)
@@ -202,10 +224,11 @@ json_t *result_json(const result_run *run)
     json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
     for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
     double floor = result_noise_floor(run);
-    return json_pack("{s:i, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "schema", 1, "tool",
-                     tool_json(), "date", date, "machine", machine_record(), "argv", argv, "preset",
-                     text_or_null(run->preset), "seed", (json_int_t)run->seed, "elapsed_s", number(run->seconds),
-                     "verdict", result_verdict(run), "noise_floor", floor < 0 ? json_null() : json_real(floor),
+    return json_pack("{s:i, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",
+                     "schema", 1, "tool", tool_json(), "date", date, "machine", machine_record(),
+                     "argv", argv, "preset", text_or_null(run->preset), "seed",
+                     (json_int_t)run->seed, "elapsed_s", number(run->seconds), "verdict",
+                     result_verdict(run), "noise_floor", floor < 0 ? json_null() : json_real(floor),
                      "peaks", peaks, "read_gbps", reads, "results", results_json(run), "skipped",
                      skipped_json(run));
 }

@@ -41,8 +41,8 @@ double result_bytes(const attn_problem *problem);
 /* 95th percentile of |ln(sham / twin)| over all rounds; negative if there is none. */
 double result_noise_floor(const result_run *run);
 
-/* "valid"; "undecided" if the sham's interval lies beyond +-1 % in some group or more than 20 % of the rounds
- * were dirty; "void" if nothing was verified. */
+/* "valid"; "undecided" if the sham's interval lies beyond +-1 % in some group or more than 20 % of
+ * the rounds were dirty; "void" if nothing was verified. */
 const char *result_verdict(const result_run *run);
 
 /* The whole file (interface: schema 1). New reference. */
@@ -50,7 +50,8 @@ json_t *result_json(const result_run *run);
 
 /* One arm's summary, for the table on the terminal. */
 typedef struct result_line {
-    double median_ns, low_ns, high_ns, least_ns, gflops, peak_gflops, peak_fraction, gbps, read_fraction;
+    double median_ns, low_ns, high_ns, least_ns, gflops, peak_gflops, peak_fraction, gbps,
+        read_fraction;
     bool bounded;
 } result_line;
 result_line result_of(const result_run *run, const measure_group *group, const measure_arm *arm);

@@ -12,7 +12,10 @@ typedef int64_t peak_function(int64_t rounds, float *sink);
 #include "bench/peak_list.h"
 #undef KERNEL
 
-static const struct { const char *isa; peak_function *run; } peaks[] = {
+static const struct {
+    const char *isa;
+    peak_function *run;
+} peaks[] = {
 #define KERNEL(isa) {#isa, peak_##isa},
 #include "bench/peak_list.h"
 #undef KERNEL

@@ -1,7 +1,8 @@
 /* stats.c: order statistics.
  *
- * For independent values the number below the median is binomial(n, 1/2) whatever their distribution, so
- * [x_(r), x_(n+1-r)] misses the median with probability 2 P(B < r) (David and Nagaraja 2003, section 7.1). */
+ * For independent values the number below the median is binomial(n, 1/2) whatever their
+ * distribution, so [x_(r), x_(n+1-r)] misses the median with probability 2 P(B < r) (David and
+ * Nagaraja 2003, section 7.1). */
 #include "bench/stats.h"
 
 #include <math.h>
@@ -28,7 +29,8 @@ int stats_rank(int count)
 stats_median stats_of(double *values, int count)
 {
     qsort(values, (size_t)count, sizeof *values, ascending);
-    stats_median m = {.median = (values[(count - 1) / 2] + values[count / 2]) / 2, .least = values[0]};
+    stats_median m = {.median = (values[(count - 1) / 2] + values[count / 2]) / 2,
+                      .least = values[0]};
     int rank = stats_rank(count);
     m.bounded = rank > 0;
     m.low = m.bounded ? values[rank - 1] : -INFINITY;

@@ -12,7 +12,8 @@
 static void ranks_match_the_tables(void **state)
 {
     (void)state;
-    static const int table[][2] = {{5, 0}, {6, 1}, {8, 1}, {9, 2}, {12, 3}, {20, 6}, {30, 10}, {50, 18}};
+    static const int table[][2] = {{5, 0},  {6, 1},  {8, 1},   {9, 2},
+                                   {12, 3}, {20, 6}, {30, 10}, {50, 18}};
     for (unsigned i = 0; i < sizeof table / sizeof *table; i++)
         assert_int_equal(stats_rank(table[i][0]), table[i][1]);
 }
@@ -31,6 +32,7 @@ static void medians(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_match_the_tables), cmocka_unit_test(medians)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_match_the_tables),
+                                       cmocka_unit_test(medians)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

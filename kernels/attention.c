@@ -69,9 +69,10 @@ const attn_kernel *attn_best(const attn_problem *problem)
     return NULL;
 }
 
-/* ---- validation ------------------------------------------------------------------------------- */
+/* ---- validation ----------------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3))) static attn_status refuse(attn_error *error, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static attn_status refuse(attn_error *error,
+                                                                const char *format, ...)
 {
     if (error) {
         va_list args;
@@ -85,19 +86,26 @@ __attribute__((format(printf, 2, 3))) static attn_status refuse(attn_error *erro
 /* Positions and products stay below 2^62, so that sums of two of them cannot overflow. */
 static const int64_t size_limit = INT64_C(1) << 62;
 
-static bool product_fits(const int64_t *sizes, int count, int64_t *product)
+/* Does the product fit, also that of any part of it? A size of 0 counts as 1, so that it hides
+ * nothing. */
+static bool product_fits(const int64_t *sizes, int count)
 {
-    *product = 1;
+    int64_t product = 1;
     for (int i = 0; i < count; i++)
-        if (__builtin_mul_overflow(*product, sizes[i], product) || *product >= size_limit) return false;
+        if (__builtin_mul_overflow(product, sizes[i] ? sizes[i] : 1, &product) ||
+            product >= size_limit)
+            return false;
     return true;
 }
 
 static attn_status check_sizes(const attn_problem *p, attn_error *error)
 {
-    const struct { const char *name; int64_t value, least; } sizes[] = {
-        {"batch", p->batch, 0},   {"q_heads", p->q_heads, 0}, {"kv_heads", p->kv_heads, 0},
-        {"q_len", p->q_len, 0},   {"kv_len", p->kv_len, 0},   {"qk_dim", p->qk_dim, 1},
+    const struct {
+        const char *name;
+        int64_t value, least;
+    } sizes[] = {
+        {"batch", p->batch, 0}, {"q_heads", p->q_heads, 0}, {"kv_heads", p->kv_heads, 0},
+        {"q_len", p->q_len, 0}, {"kv_len", p->kv_len, 0},   {"qk_dim", p->qk_dim, 1},
         {"v_dim", p->v_dim, 1},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -117,13 +125,16 @@ static attn_status check_sizes(const attn_problem *p, attn_error *error)
         {p->v_dim, 1024, 1, 1, 4},
     };
     static const char *const names[] = {
-        "batch x q_heads x q_len x kv_len",  "batch x q_heads x q_len x qk_dim",
-        "batch x q_heads x q_len x v_dim",   "batch x kv_heads x kv_len x qk_dim",
-        "batch x kv_heads x kv_len x v_dim", "qk_dim", "v_dim",
+        "batch x q_heads x q_len x kv_len",
+        "batch x q_heads x q_len x qk_dim",
+        "batch x q_heads x q_len x v_dim",
+        "batch x kv_heads x kv_len x qk_dim",
+        "batch x kv_heads x kv_len x v_dim",
+        "qk_dim",
+        "v_dim",
     };
-    int64_t bytes;
     for (size_t i = 0; i < sizeof products / sizeof *products; i++)
-        if (!product_fits(products[i], 5, &bytes))
+        if (!product_fits(products[i], 5))
             return refuse(error, "%s overflows: more than 2^62 bytes", names[i]);
     return ATTN_OK;
 }
@@ -146,7 +157,8 @@ static attn_status check_rules(const attn_problem *p, attn_error *error)
         return refuse(error, "window_left is %lld; it must be -1 (unbounded) or a distance in keys",
                       (long long)p->window_left);
     if (p->window_right < -1 || p->window_right >= size_limit)
-        return refuse(error, "window_right is %lld; it must be -1 (unbounded) or a distance in keys",
+        return refuse(error,
+                      "window_right is %lld; it must be -1 (unbounded) or a distance in keys",
                       (long long)p->window_right);
     if (p->q_offset <= -size_limit / 2 || p->q_offset >= size_limit / 2)
         return refuse(error, "q_offset is %lld; it must be within +-2^61", (long long)p->q_offset);
@@ -162,7 +174,7 @@ typedef struct layout {
     int64_t extent[4], stride[4];
     int64_t element_bytes;
     bool output;
-    int64_t bytes; /* from the first to the last byte that a kernel may touch; set by check_layout */
+    int64_t bytes; /* from first to last byte touched; set by check_layout */
 } layout;
 
 static bool overlaps_itself(const layout *t)
@@ -203,7 +215,8 @@ static attn_status check_layout(layout *t, attn_error *error)
                       (long long)t->element_bytes);
     t->bytes = (last + 1) * t->element_bytes;
     if (t->output && overlaps_itself(t))
-        return refuse(error, "%s: strides make rows overlap; an output needs room for each", t->name);
+        return refuse(error, "%s: strides make rows overlap; an output needs room for each",
+                      t->name);
     return ATTN_OK;
 }
 
@@ -214,7 +227,10 @@ static int list_layouts(const attn_problem *p, const attn_tensors *t, layout lis
     int64_t d = p->qk_dim, e = p->v_dim;
     int count = 0;
 #define VIEW(v) {(v).batch_stride, (v).head_stride, (v).row_stride, 1}
-#define MASK(v) {(v).batch_stride, (v).head_stride, (v).row_stride, (v).key_stride}
+#define MASK(v)                                                                                    \
+    {                                                                                              \
+        (v).batch_stride, (v).head_stride, (v).row_stride, (v).key_stride                          \
+    }
     list[count++] = (layout){"q", t->q.data, {b, h, n, d}, VIEW(t->q), 4, false, 0};
     list[count++] = (layout){"k", t->k.data, {b, g, m, d}, VIEW(t->k), 4, false, 0};
     list[count++] = (layout){"v", t->v.data, {b, g, m, e}, VIEW(t->v), 4, false, 0};
@@ -224,7 +240,8 @@ static int list_layouts(const attn_problem *p, const attn_tensors *t, layout lis
         list[count++] = lse;
     }
     if (p->weights)
-        list[count++] = (layout){"weights", t->weights.data, {b, h, n, m}, VIEW(t->weights), 4, true, 0};
+        list[count++] =
+            (layout){"weights", t->weights.data, {b, h, n, m}, VIEW(t->weights), 4, true, 0};
     if (p->has_mask)
         list[count++] = (layout){"mask", t->mask.data, {b, h, n, m}, MASK(t->mask), 1, false, 0};
     if (p->has_bias)
@@ -232,13 +249,16 @@ static int list_layouts(const attn_problem *p, const attn_tensors *t, layout lis
     if (p->has_kv_lens)
         list[count++] = (layout){"kv_lens", t->kv_lens, {b, 1, 1, 1}, {1, 1, 1, 1}, 8, false, 0};
     if (p->has_q_offsets)
-        list[count++] = (layout){"q_offsets", t->q_offsets, {b, 1, 1, 1}, {1, 1, 1, 1}, 8, false, 0};
+        list[count++] =
+            (layout){"q_offsets", t->q_offsets, {b, 1, 1, 1}, {1, 1, 1, 1}, 8, false, 0};
     if (p->has_alibi)
-        list[count++] = (layout){"alibi_slopes", t->alibi_slopes, {h, 1, 1, 1}, {1, 1, 1, 1}, 4, false, 0};
+        list[count++] =
+            (layout){"alibi_slopes", t->alibi_slopes, {h, 1, 1, 1}, {1, 1, 1, 1}, 4, false, 0};
     if (p->has_sinks)
         list[count++] = (layout){"sinks", t->sinks, {h, 1, 1, 1}, {1, 1, 1, 1}, 4, false, 0};
     if (p->score == ATTN_ADDITIVE)
-        list[count++] = (layout){"score_vector", t->score_vector, {1, 1, 1, d}, {1, 1, 1, 1}, 4, false, 0};
+        list[count++] =
+            (layout){"score_vector", t->score_vector, {1, 1, 1, d}, {1, 1, 1, 1}, 4, false, 0};
 #undef VIEW
 #undef MASK
     return count;
@@ -247,10 +267,12 @@ static int list_layouts(const attn_problem *p, const attn_tensors *t, layout lis
 static bool ranges_meet(const layout *a, const layout *b)
 {
     uintptr_t a0 = (uintptr_t)a->data, b0 = (uintptr_t)b->data;
-    return a->bytes > 0 && b->bytes > 0 && a0 < b0 + (uintptr_t)b->bytes && b0 < a0 + (uintptr_t)a->bytes;
+    return a->bytes > 0 && b->bytes > 0 && a0 < b0 + (uintptr_t)b->bytes &&
+           b0 < a0 + (uintptr_t)a->bytes;
 }
 
-static attn_status check_batch_values(const attn_problem *p, const attn_tensors *t, attn_error *error)
+static attn_status check_batch_values(const attn_problem *p, const attn_tensors *t,
+                                      attn_error *error)
 {
     for (int64_t b = 0; b < p->batch; b++) {
         if (p->has_kv_lens && (t->kv_lens[b] < 0 || t->kv_lens[b] > p->kv_len))
@@ -273,12 +295,13 @@ static attn_status check_tensors(const attn_problem *p, const attn_tensors *t, a
     for (int o = 0; o < count; o++)
         for (int i = 0; i < count; i++)
             if (list[o].output && i != o && ranges_meet(&list[o], &list[i]))
-                return refuse(error, "%s overlaps %s; outputs need memory of their own", list[o].name,
-                              list[i].name);
+                return refuse(error, "%s overlaps %s; outputs need memory of their own",
+                              list[o].name, list[i].name);
     return check_batch_values(p, t, error);
 }
 
-attn_status attn_validate(const attn_problem *problem, const attn_tensors *tensors, attn_error *error)
+attn_status attn_validate(const attn_problem *problem, const attn_tensors *tensors,
+                          attn_error *error)
 {
     if (!problem) return refuse(error, "problem is null");
     if (check_sizes(problem, error) || check_rules(problem, error)) return ATTN_INVALID;

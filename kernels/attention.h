@@ -3,12 +3,13 @@
  *     O[b,h,i,:] = sum_j P[b,h,i,j] V[b,g,j,:]            g = h / (q_heads / kv_heads)
  *     P[b,h,i,:] = select( mask( softcap( score(Q[b,h,i,:], K[b,g,j,:]) ) ) )
  *
- * A problem holds sizes and rules; tensors hold pointers. A problem alone can be printed, stored and
- * replayed (attn_problem_print), a kernel can accept or refuse it (attn_supports), and attn_run computes
- * it. Semantics follow the ONNX operator Attention, opset 25, wherever it speaks. All data is float32.
+ * A problem holds sizes and rules; tensors hold pointers. A problem alone can be printed, stored
+ * and replayed (attn_problem_print), a kernel can accept or refuse it (attn_supports), and attn_run
+ * computes it. Semantics follow the ONNX operator Attention, opset 25, wherever it speaks. All data
+ * is float32.
  *
- * Every public call returns a status; when it is not ATTN_OK nothing was written and `error` names the
- * field, its value and what would be legal. All calls are thread-safe. */
+ * Every public call returns a status; when it is not ATTN_OK nothing was written and `error` names
+ * the field, its value and what would be legal. All calls are thread-safe. */
 #ifndef ATTENTION_H
 #define ATTENTION_H
 
@@ -31,13 +32,13 @@ typedef struct attn_error {
     char text[256];
 } attn_error;
 
-/* score(q, k): ATTN_DOT scale * sum_c q_c k_c;
- *              ATTN_ADDITIVE scale * sum_c score_vector_c tanh(q_c + k_c)  (Bahdanau et al. 2015; the two
- *              projections and the bias are applied to Q and K beforehand). */
+/* score(q, k): ATTN_DOT       scale * sum_c q_c k_c
+ *              ATTN_ADDITIVE  scale * sum_c score_vector_c tanh(q_c + k_c)
+ * (Bahdanau et al. 2015; its two projections and bias are applied to Q and K beforehand). */
 typedef enum attn_score { ATTN_DOT, ATTN_ADDITIVE } attn_score;
 
-/* select: softmax over the visible keys; hardmax puts weight 1 on the best key; top-k takes the softmax
- * over the top_k best keys. Ties go to the lowest index. */
+/* select: softmax over the visible keys; hardmax puts weight 1 on the best key; top-k takes the
+ * softmax over the top_k best keys. Ties go to the lowest index. */
 typedef enum attn_select { ATTN_SOFTMAX, ATTN_HARDMAX, ATTN_TOPK } attn_select;
 
 /* Optional output [batch, q_heads, q_len, kv_len], ONNX qk_matmul_output_mode + 1. */
@@ -51,23 +52,25 @@ typedef enum attn_weights {
 
 /* Key j is visible to query row i of batch b iff all of these hold, with t = q_offset + i:
  *   j < kv_len;  j < kv_lens[b] if has_kv_lens;  causal implies j <= t;
- *   window_left >= 0 implies j >= t - window_left;  window_right >= 0 implies j <= t + window_right;
+ *   window_left >= 0 implies j >= t - window_left;
+ *   window_right >= 0 implies j <= t + window_right;
  *   mask[b,h,i,j] != 0 if has_mask;  bias[b,h,i,j] != -inf if has_bias.
- * A row with no visible key gets +0 in every column and lse -inf (with a sink: lse = sink). NaN or inf in
- * K or V of keys that are not visible never reaches O, lse or P. */
+ * A row with no visible key gets +0 in every column and lse -inf (with a sink: lse = sink). NaN or
+ * inf in K or V of keys that are not visible never reaches O, lse or P. */
 typedef struct attn_problem {
     int64_t batch, q_heads, kv_heads; /* >= 0; q_heads a multiple of kv_heads */
     int64_t q_len, kv_len;            /* >= 0 */
     int64_t qk_dim, v_dim;            /* >= 1 */
     float scale;                      /* finite */
-    float softcap;                    /* finite, >= 0; 0 = none. cap * tanh(s / cap), before any mask */
+    float softcap; /* finite, >= 0; 0 = none. cap * tanh(s / cap), before any mask */
     attn_score score;
     attn_select select;
     int64_t top_k; /* >= 1 with ATTN_TOPK, else 0 */
     bool causal;
-    int64_t q_offset;                  /* position of query row 0 among the keys; q_offsets[b] wins */
+    int64_t q_offset; /* position of query row 0 among the keys; q_offsets[b] wins */
     int64_t window_left, window_right; /* inclusive, >= 0, or -1 = unbounded */
-    bool has_kv_lens, has_q_offsets, has_mask, has_bias, has_alibi, has_sinks; /* inputs that exist */
+    bool has_kv_lens, has_q_offsets, has_mask, has_bias, has_alibi,
+        has_sinks; /* inputs that exist */
     bool wants_lse;
     attn_weights weights;
 } attn_problem;
@@ -113,23 +116,26 @@ typedef struct attn_tensors {
 /* A heads x len x dim self-attention with scale 1/sqrt(dim), batch 1, nothing masked. */
 attn_problem attn_problem_make(int64_t heads, int64_t len, int64_t dim);
 
-/* The one-line key of a problem, canonical form, e.g. "h8q2048d64c" (grammar: README, "Problem keys").
- * Writes at most `size` bytes including the terminator; returns the length of the whole key. */
+/* The one-line key of a problem, canonical form, e.g. "h8q2048d64c" (grammar: README, "Problem
+ * keys"). Writes at most `size` bytes including the terminator; returns the length of the whole
+ * key. */
 int attn_problem_print(const attn_problem *problem, char *key, size_t size);
 
-/* Reads a key into *problem. ATTN_INVALID names the position of the first character that does not fit. */
+/* Reads a key into *problem. ATTN_INVALID names the position of the first character that does not
+ * fit. */
 attn_status attn_problem_parse(const char *key, attn_problem *problem, attn_error *error);
 
 /* Visible (query, key) pairs if no kv_lens, mask or bias removes more; saturates at INT64_MAX. */
 int64_t attn_visible_pairs(const attn_problem *problem);
 
 /* Is the problem legal? With tensors != NULL: do they fit it? */
-attn_status attn_validate(const attn_problem *problem, const attn_tensors *tensors, attn_error *error);
+attn_status attn_validate(const attn_problem *problem, const attn_tensors *tensors,
+                          attn_error *error);
 
-/* ---- kernels ---------------------------------------------------------------------------------- */
+/* ---- kernels -------------------------------------------------------------------------- */
 
-/* What a kernel promises about its rounding. The bound in reference/ is derived from these, so a kernel
- * that promises too much fails itself. u = 2^-24. */
+/* What a kernel promises about its rounding. The bound in reference/ is derived from these, so a
+ * kernel that promises too much fails itself. u = 2^-24. */
 typedef struct attn_claims {
     double exp_ulp;     /* largest error of its exp, in ULP */
     double tanh_ulp;    /* largest error of its tanh, in ULP */
@@ -144,17 +150,17 @@ typedef struct attn_slice {
     int64_t batch, head, q_begin, q_end;
 } attn_slice;
 
-/* A registry entry. `run` computes one slice; it writes that slice's rows of out (and of lse and weights
- * if the problem wants them) and scratch, and nothing else: no allocation, threads, I/O or globals, and no
- * read past the end of a row. The caller guarantees a validated problem that `refuses` accepts, and
- * scratch_bytes(problem) bytes of scratch aligned to 64. */
+/* A registry entry. `run` computes one slice; it writes that slice's rows of out (and of lse and
+ * weights if the problem wants them) and scratch, and nothing else: no allocation, threads, I/O or
+ * globals, and no read past the end of a row. The caller guarantees a validated problem that
+ * `refuses` accepts, and scratch_bytes(problem) bytes of scratch aligned to 64. */
 typedef struct attn_kernel {
     const char *name;    /* <algorithm>_<isa>: file, symbol, test name and result value */
     const char *isa;     /* the row of kernels/meson.build that compiled it */
     const char *summary; /* one line */
     const char *source;  /* where the algorithm comes from */
     int64_t q_block;     /* query rows per slice; 0 = the whole head */
-    const char *(*refuses)(const attn_problem *); /* NULL = accepts, else why not */
+    const char *(*refuses)(const attn_problem *);   /* NULL = accepts, else why not */
     int64_t (*scratch_bytes)(const attn_problem *); /* per thread; fits int64 for a valid problem */
     attn_claims (*claims)(const attn_problem *);
     void (*run)(const attn_problem *, const attn_tensors *, attn_slice, void *scratch);
@@ -178,12 +184,13 @@ const char *attn_isa_missing(const char *isa);
 /* Why this kernel cannot compute this problem on this CPU, or NULL if it can. */
 const char *attn_supports(const attn_kernel *kernel, const attn_problem *problem);
 
-/* The kernel to use for this problem here: of all that support it, the last in the order of the build table,
- * which lists ISAs and the kernels of each from slow to fast. NULL if the problem is illegal. */
+/* The kernel to use for this problem here: of all that support it, the last in the order of the
+ * build table, which lists ISAs and the kernels of each from slow to fast. NULL if the problem is
+ * illegal. */
 const attn_kernel *attn_best(const attn_problem *problem);
 
-/* threads: 0 = OpenMP's default. scratch: NULL = allocated for the call; otherwise attn_scratch_bytes()
- * bytes aligned to 64, owned by the caller. */
+/* threads: 0 = OpenMP's default. scratch: NULL = allocated for the call; otherwise
+ * attn_scratch_bytes() bytes aligned to 64, owned by the caller. */
 typedef struct attn_exec {
     int threads;
     void *scratch;
@@ -194,10 +201,10 @@ enum { ATTN_MAX_THREADS = 1024 };
 /* Bytes of scratch that attn_run needs with this many threads (>= 1); INT64_MAX if it overflows. */
 int64_t attn_scratch_bytes(const attn_kernel *kernel, const attn_problem *problem, int threads);
 
-/* Computes O, and lse and weights if wanted. exec may be NULL. A problem with no batch, head or query row
- * is legal and writes nothing. */
-attn_status attn_run(const attn_kernel *kernel, const attn_problem *problem, const attn_tensors *tensors,
-                     const attn_exec *exec, attn_error *error);
+/* Computes O, and lse and weights if wanted. exec may be NULL. A problem with no batch, head or
+ * query row is legal and writes nothing. */
+attn_status attn_run(const attn_kernel *kernel, const attn_problem *problem,
+                     const attn_tensors *tensors, const attn_exec *exec, attn_error *error);
 
 #ifdef __cplusplus
 }

@@ -1,14 +1,18 @@
 /* cpu.c: one test per ISA. The only file in kernels/ that asks the preprocessor about the CPU.
  *
- * On x86 the compiler's runtime reads CPUID and, through XGETBV, whether the operating system saves the
- * wide registers (GCC manual, "X86 Built-in Functions"). On Arm the kernel publishes it in AT_HWCAP. */
+ * On x86 the compiler's runtime reads CPUID and, through XGETBV, whether the operating system saves
+ * the wide registers (GCC manual, "X86 Built-in Functions"). On Arm the kernel publishes it in
+ * AT_HWCAP. */
 #include "kernels/cpu.h"
 
 #include <string.h>
 
 #if defined(__x86_64__)
 
-static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 
 static bool has_avx512(void)
 {
@@ -16,7 +20,10 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
 
-static const struct { const char *isa; bool (*present)(void); } tests[] = {
+static const struct {
+    const char *isa;
+    bool (*present)(void);
+} tests[] = {
     {"avx2", has_avx2},
     {"avx512", has_avx512},
 };
@@ -29,14 +36,20 @@ static const struct { const char *isa; bool (*present)(void); } tests[] = {
 static bool has_neon(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMD; }
 static bool has_sve(void) { return getauxval(AT_HWCAP) & HWCAP_SVE; }
 
-static const struct { const char *isa; bool (*present)(void); } tests[] = {
+static const struct {
+    const char *isa;
+    bool (*present)(void);
+} tests[] = {
     {"neon", has_neon},
     {"sve", has_sve},
 };
 
 #else
 
-static const struct { const char *isa; bool (*present)(void); } tests[] = {{"", NULL}};
+static const struct {
+    const char *isa;
+    bool (*present)(void);
+} tests[] = {{"", NULL}};
 
 #endif
 

@@ -1,4 +1,4 @@
-/* cpu.h: what can this CPU execute? Detection only; the list of ISAs is the table in meson.build. */
+/* cpu.h: what can this CPU execute? Detection only; the table in meson.build lists the ISAs. */
 #ifndef KERNELS_CPU_H
 #define KERNELS_CPU_H
 

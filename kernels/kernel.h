@@ -30,7 +30,8 @@ typedef struct head_view {
     float sink;       /* -inf if none */
 } head_view;
 
-static inline head_view head_view_of(const attn_problem *p, const attn_tensors *t, int64_t b, int64_t h)
+static inline head_view head_view_of(const attn_problem *p, const attn_tensors *t, int64_t b,
+                                     int64_t h)
 {
     int64_t g = h / (p->q_heads / p->kv_heads);
     head_view s = {
@@ -38,8 +39,12 @@ static inline head_view head_view_of(const attn_problem *p, const attn_tensors *
         .k = t->k.data + b * t->k.batch_stride + g * t->k.head_stride,
         .v = t->v.data + b * t->v.batch_stride + g * t->v.head_stride,
         .out = t->out.data + b * t->out.batch_stride + h * t->out.head_stride,
-        .q_row = t->q.row_stride, .k_row = t->k.row_stride, .v_row = t->v.row_stride,
-        .out_row = t->out.row_stride, .lse_row = t->lse.row_stride, .weights_row = t->weights.row_stride,
+        .q_row = t->q.row_stride,
+        .k_row = t->k.row_stride,
+        .v_row = t->v.row_stride,
+        .out_row = t->out.row_stride,
+        .lse_row = t->lse.row_stride,
+        .weights_row = t->weights.row_stride,
         .keys = p->has_kv_lens ? t->kv_lens[b] : p->kv_len,
         .q_offset = p->has_q_offsets ? t->q_offsets[b] : p->q_offset,
         .slope = p->has_alibi ? t->alibi_slopes[h] : 0.0f,
@@ -59,7 +64,8 @@ static inline head_view head_view_of(const attn_problem *p, const attn_tensors *
     return s;
 }
 
-/* The keys that causal, window and length leave to query row i: first <= j < last; empty if first >= last. */
+/* The keys that causal, window and length leave to query row i: first <= j < last; empty if first
+ * >= last. */
 typedef struct key_range {
     int64_t first, last;
 } key_range;
@@ -74,8 +80,8 @@ static inline key_range visible_range(const attn_problem *p, const head_view *s,
     return r;
 }
 
-/* What ALiBi and the additive mask add to the score of (i, j); -inf if a mask removes the key. The range of
- * visible_range is not looked at. */
+/* What ALiBi and the additive mask add to the score of (i, j); -inf if a mask removes the key. The
+ * range of visible_range is not looked at. */
 static inline float score_bias(const head_view *s, int64_t i, int64_t j)
 {
     int64_t distance = s->q_offset + i - j;

@@ -1,13 +1,14 @@
 /* problem.c: how is a problem written in one line?
  *
- *   [b<n>][h<n>][g<n>]q<n>[k<n>]d<n>[v<n>][c[<offset>]][w<left>:<right>][o<offset>][s<scale>][cap<x>]
- *   [len][off][bool][bias][alibi][sink][add][hard][top<k>][lse][qk<mode>]
+ *   [b<n>][h<n>][g<n>]q<n>[k<n>]d<n>[v<n>][c[<offset>]][w<left>:<right>][o<offset>]
+ *   [s<scale>][cap<x>][len][off][bool][bias][alibi][sink][add][hard][top<k>][lse][qk<mode>]
  *
- * Sizes: batch, query heads, key/value heads (= h), query length, key length (= q), head size, value head
- * size (= d). c: causal, bottom-right (offset k - q) unless an offset is given; o: the offset of a window or
- * of ALiBi without causal. The words name inputs (kv_lens, q_offsets, mask, bias, ALiBi slopes, sinks), the
- * additive score, the selection and the outputs lse and weights (ONNX mode 0-3). Printing is canonical:
- * what is at its default is left out, so equal problems have equal keys. */
+ * Sizes: batch, query heads, key/value heads (= h), query length, key length (= q), head size,
+ * value head size (= d). c: causal, bottom-right (offset k - q) unless an offset is given; o: the
+ * offset of a window or of ALiBi without causal. The words name inputs (kv_lens, q_offsets, mask,
+ * bias, ALiBi slopes, sinks), the additive score, the selection and the outputs lse and weights
+ * (ONNX mode 0-3). Printing is canonical: what is at its default is left out, so equal problems
+ * have equal keys. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,7 +21,10 @@
 #pragma GCC visibility push(default)
 
 /* The words without a number, in their order in the key; each names one bool of the problem. */
-static const struct { const char *word; size_t field; } words[] = {
+static const struct {
+    const char *word;
+    size_t field;
+} words[] = {
     {"len", offsetof(attn_problem, has_kv_lens)}, {"off", offsetof(attn_problem, has_q_offsets)},
     {"bool", offsetof(attn_problem, has_mask)},   {"bias", offsetof(attn_problem, has_bias)},
     {"alibi", offsetof(attn_problem, has_alibi)}, {"sink", offsetof(attn_problem, has_sinks)},
@@ -34,12 +38,20 @@ static float default_scale(int64_t qk_dim) { return (float)(1.0 / sqrt((double)q
 attn_problem attn_problem_make(int64_t heads, int64_t len, int64_t dim)
 {
     return (attn_problem){
-        .batch = 1, .q_heads = heads, .kv_heads = heads, .q_len = len, .kv_len = len,
-        .qk_dim = dim, .v_dim = dim, .scale = default_scale(dim), .window_left = -1, .window_right = -1,
+        .batch = 1,
+        .q_heads = heads,
+        .kv_heads = heads,
+        .q_len = len,
+        .kv_len = len,
+        .qk_dim = dim,
+        .v_dim = dim,
+        .scale = default_scale(dim),
+        .window_left = -1,
+        .window_right = -1,
     };
 }
 
-/* ---- printing --------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------- */
 
 typedef struct writer {
     char *text;
@@ -90,7 +102,8 @@ int attn_problem_print(const attn_problem *problem, char *key, size_t size)
     if (p.causal) put(&w, "c");
     if (p.causal && !usual_offset) put(&w, "%lld", (long long)p.q_offset);
     if (windowed) put(&w, "w%lld:%lld", (long long)p.window_left, (long long)p.window_right);
-    if (!p.causal && (windowed || p.has_alibi) && !usual_offset) put(&w, "o%lld", (long long)p.q_offset);
+    if (!p.causal && (windowed || p.has_alibi) && !usual_offset)
+        put(&w, "o%lld", (long long)p.q_offset);
     if (p.scale != default_scale(p.qk_dim)) put_float(&w, "s", p.scale);
     if (p.softcap > 0) put_float(&w, "cap", p.softcap);
     for (int i = 0; i < WORDS; i++)
@@ -103,7 +116,7 @@ int attn_problem_print(const attn_problem *problem, char *key, size_t size)
     return w.length;
 }
 
-/* ---- parsing ---------------------------------------------------------------------------------- */
+/* ---- parsing -------------------------------------------------------------------------- */
 
 typedef struct reader {
     const char *key, *at;
@@ -208,6 +221,8 @@ attn_status attn_problem_parse(const char *key, attn_problem *problem, attn_erro
                      key, (int)(r.at - key) + 1, r.at);
         return ATTN_INVALID;
     }
+    bool placed = p.causal || p.window_left >= 0 || p.window_right >= 0 || p.has_alibi;
+    if (!placed) p.q_offset = p.kv_len - p.q_len; /* nothing depends on it: the canonical one */
     attn_error detail;
     if (attn_validate(&p, NULL, &detail)) {
         if (error) {
@@ -220,18 +235,25 @@ attn_status attn_problem_parse(const char *key, attn_problem *problem, attn_erro
     return ATTN_OK;
 }
 
+/* Sum over 0 <= i < n of start + i, each clamped to [0, most]. */
+static int64_t sum_clamped(int64_t start, int64_t n, int64_t most)
+{
+    int64_t zeros = start >= 0 ? 0 : -start < n ? -start : n;
+    int64_t first = start + zeros, rising = most - first;
+    if (rising < 0) rising = 0;
+    if (rising > n - zeros) rising = n - zeros;
+    return rising * first + rising * (rising - 1) / 2 + (n - zeros - rising) * most;
+}
+
+/* Row i sees the keys from t - left to t + right, clamped to the keys there are; the sums of both
+ * ends over the rows have a closed form. */
 int64_t attn_visible_pairs(const attn_problem *p)
 {
-    int64_t pairs = 0, all;
-    bool ranged = p->causal || p->window_left >= 0 || p->window_right >= 0;
-    for (int64_t i = 0; ranged && i < p->q_len; i++) {
-        int64_t t = p->q_offset + i, first = 0, last = p->kv_len;
-        if (p->causal && t + 1 < last) last = t + 1;
-        if (p->window_right >= 0 && t + p->window_right + 1 < last) last = t + p->window_right + 1;
-        if (p->window_left >= 0 && t - p->window_left > first) first = t - p->window_left;
-        if (last > first) pairs += last - first;
-    }
-    if (!ranged) pairs = p->q_len * p->kv_len;
+    int64_t n = p->q_len, keys = p->kv_len, all;
+    bool bounded = p->causal || p->window_right >= 0;
+    int64_t right = p->causal ? 0 : p->window_right; /* a right window cannot widen causal */
+    int64_t pairs = bounded ? sum_clamped(p->q_offset + right + 1, n, keys) : n * keys;
+    if (p->window_left >= 0) pairs -= sum_clamped(p->q_offset - p->window_left, n, keys);
     return __builtin_mul_overflow(pairs, p->batch * p->q_heads, &all) ? INT64_MAX : all;
 }
 

@@ -1,4 +1,5 @@
-/* test_attention.c: does the API refuse what is illegal, name it, and leave everything untouched? */
+/* test_attention.c: does the API refuse what is illegal, name it, and leave everything
+ * untouched? */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +40,11 @@ static void illegal_sizes(void **state)
 {
     (void)state;
     const int64_t big = INT64_C(1) << 40;
-    const struct { const char *word; size_t field; int64_t value; } table[] = {
+    const struct {
+        const char *word;
+        size_t field;
+        int64_t value;
+    } table[] = {
         {"batch", offsetof(attn_problem, batch), -1},
         {"q_heads", offsetof(attn_problem, q_heads), -4},
         {"kv_heads", offsetof(attn_problem, kv_heads), 3},
@@ -148,7 +153,8 @@ static void nothing_to_do(void **state)
     assert_int_equal(attn_run(attn_find("blocked_auto"), &p, &none, NULL, NULL), ATTN_OK);
 }
 
-/* Packed Q, K, V of one projection, [len, 3, heads, dim], without a copy; a stride of 0 broadcasts. */
+/* Packed Q, K, V of one projection, [len, 3, heads, dim], without a copy; a stride of 0
+ * broadcasts. */
 static void strided_views(void **state)
 {
     (void)state;
@@ -162,7 +168,10 @@ static void strided_views(void **state)
     for (int part = 0; part < 3; part++)
         for (int h = 0; h < HEADS; h++)
             for (int i = 0; i < LEN; i++)
-                memcpy((part == 0 ? q : part == 1 ? k : v) + (h * LEN + i) * DIM,
+                memcpy((part == 0   ? q
+                        : part == 1 ? k
+                                    : v) +
+                           (h * LEN + i) * DIM,
                        packed + ((i * 3 + part) * HEADS + h) * DIM, DIM * sizeof(float));
     attn_input copy = {q, FLOATS, LEN * DIM, DIM};
     t.q = t.k = t.v = copy, t.k.data = k, t.v.data = v, t.out.data = plain;
@@ -174,9 +183,20 @@ static void keys_round_trip(void **state)
 {
     (void)state;
     static const char *const keys[] = {
-        "q1d1", "h8q2048d64", "b2h32g8q1k8192d128c", "h4q197d40w16:0bool", "q5k9d4v3c-2w-1:3",
-        "q5k9d4w1:2o7", "q5k9d4o7alibi", "q3d4s0.25cap20", "q3d4s-1e-05", "b2q3d4cap1lenoffboolbiasalibisink",
-        "q3d4addhard", "q3d4top7lseqk0", "q0k0d1qk3", "h0q3d4",
+        "q1d1",
+        "h8q2048d64",
+        "b2h32g8q1k8192d128c",
+        "h4q197d40w16:0bool",
+        "q5k9d4v3c-2w-1:3",
+        "q5k9d4w1:2o7",
+        "q5k9d4o7alibi",
+        "q3d4s0.25cap20",
+        "q3d4s-1e-05",
+        "b2q3d4cap1lenoffboolbiasalibisink",
+        "q3d4addhard",
+        "q3d4top7lseqk0",
+        "q0d1qk3",
+        "h0q3d4",
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         attn_problem p;
@@ -191,20 +211,58 @@ static void keys_round_trip(void **state)
     char text[8];
     assert_int_equal(attn_problem_print(&p, text, sizeof text), 5);
     assert_string_equal(text, "q3d4c"); /* canonical: defaults are left out */
+    assert_int_equal(attn_problem_parse("q3k5d4o9", &p, NULL), ATTN_OK);
+    assert_int_equal(p.q_offset, 2); /* nothing depends on it */
+    assert_int_equal(attn_problem_parse("q3d4c", &p, NULL), ATTN_OK);
     assert_int_equal(attn_problem_print(&p, text, 3), 5);
     assert_string_equal(text, "q3"); /* cut, never overrun */
+}
+
+/* The closed form against a count of every pair. */
+static void visible_pairs(void **state)
+{
+    (void)state;
+    for (int64_t causal = 0; causal < 2; causal++)
+        for (int64_t offset = -7; offset < 12; offset++)
+            for (int64_t left = -1; left < 9; left += 3)
+                for (int64_t right = -1; right < 9; right += 4) {
+                    attn_problem p = attn_problem_make(3, 5, 1);
+                    int64_t count = 0;
+                    p.kv_len = 8, p.causal = causal, p.q_offset = offset;
+                    p.window_left = left, p.window_right = right;
+                    for (int64_t i = 0; i < p.q_len; i++)
+                        for (int64_t j = 0; j < p.kv_len; j++)
+                            count += !(causal && j > offset + i) &&
+                                     !(left >= 0 && j < offset + i - left) &&
+                                     !(right >= 0 && j > offset + i + right);
+                    assert_int_equal(attn_visible_pairs(&p), 3 * count);
+                }
 }
 
 static void keys_refused(void **state)
 {
     (void)state;
-    static const struct { const char *key, *word; } table[] = {
-        {"", "position 1"}, {"h8", "position 3"}, {"q5", "position 3"}, {"q5d4x", "position 5"},
-        {"q5d", "position 4"}, {"q5d4w3", "position 7"}, {"q5d4boollen", "position 9"},
-        {"q5d4c c", "position 6"}, {"q5d4sinf", "position 5"}, {"q-5d4", "q_len is -5"},
-        {"q99999999999999999999d4", "position 2"}, {"q5d4top0", "top_k"}, {"h3g2q5d4", "kv_heads"},
-        {"q5d0", "qk_dim"}, {"q5d4qk4", "position 5"}, {"q5d4w-2:0", "window_left"},
-        {"q4611686018427387904d4", "overflows"}, {" q5d4", "position 1"},
+    static const struct {
+        const char *key, *word;
+    } table[] = {
+        {"", "position 1"},
+        {"h8", "position 3"},
+        {"q5", "position 3"},
+        {"q5d4x", "position 5"},
+        {"q5d", "position 4"},
+        {"q5d4w3", "position 7"},
+        {"q5d4boollen", "position 9"},
+        {"q5d4c c", "position 6"},
+        {"q5d4sinf", "position 5"},
+        {"q-5d4", "q_len is -5"},
+        {"q99999999999999999999d4", "position 2"},
+        {"q5d4top0", "top_k"},
+        {"h3g2q5d4", "kv_heads"},
+        {"q5d0", "qk_dim"},
+        {"q5d4qk4", "position 5"},
+        {"q5d4w-2:0", "window_left"},
+        {"q4611686018427387904d4", "overflows"},
+        {" q5d4", "position 1"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         attn_problem p = {.batch = 77};
@@ -221,7 +279,8 @@ int main(void)
         cmocka_unit_test(illegal_sizes),   cmocka_unit_test(illegal_rules),
         cmocka_unit_test(illegal_tensors), cmocka_unit_test(threads_and_kernels),
         cmocka_unit_test(nothing_to_do),   cmocka_unit_test(strided_views),
-        cmocka_unit_test(keys_round_trip), cmocka_unit_test(keys_refused),
+        cmocka_unit_test(visible_pairs),   cmocka_unit_test(keys_round_trip),
+        cmocka_unit_test(keys_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

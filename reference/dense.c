@@ -1,9 +1,10 @@
 /* dense.c: one row of attention in double precision, as the specification is read aloud.
  *
- * The mask is materialised: every key starts visible, then each sentence of attention.h ("causal implies
- * j <= t", ...) strikes out what it forbids. Scores, selection, softmax and the weighted sum follow, each in
- * a loop of its own over stored arrays. Nothing is clever here; speed is online.c's and the kernels' affair.
- * Semantics: ONNX Attention-25; top-k and hardmax ties go to the lowest index. */
+ * The mask is materialised: every key starts visible, then each sentence of attention.h ("causal
+ * implies j <= t", ...) strikes out what it forbids. Scores, selection, softmax and the weighted
+ * sum follow, each in a loop of its own over stored arrays. Nothing is clever here; speed is
+ * online.c's and the kernels' affair. Semantics: ONNX Attention-25; top-k and hardmax ties go to
+ * the lowest index. */
 #include <math.h>
 #include <string.h>
 
@@ -13,10 +14,12 @@ static float mask_bias(const attn_problem *p, const attn_tensors *t, ref_place a
 {
     const attn_bias *m = &t->bias;
     if (!p->has_bias) return 0;
-    return m->data[at.b * m->batch_stride + at.h * m->head_stride + at.i * m->row_stride + j * m->key_stride];
+    return m->data[at.b * m->batch_stride + at.h * m->head_stride + at.i * m->row_stride +
+                   j * m->key_stride];
 }
 
-static void materialise_mask(const attn_problem *p, const attn_tensors *t, ref_place at, uint8_t *visible)
+static void materialise_mask(const attn_problem *p, const attn_tensors *t, ref_place at,
+                             uint8_t *visible)
 {
     int64_t n = p->kv_len, position = (p->has_q_offsets ? t->q_offsets[at.b] : p->q_offset) + at.i;
     memset(visible, 1, (size_t)n);
@@ -50,14 +53,14 @@ bool ref_visible(const attn_problem *p, const attn_tensors *t, ref_place at, int
     return !(p->has_kv_lens && j >= t->kv_lens[at.b]) && !(p->causal && j > position) &&
            !(p->window_left >= 0 && j < position - p->window_left) &&
            !(p->window_right >= 0 && j > position + p->window_right) &&
-           !(p->has_mask && !m->data[at.b * m->batch_stride + at.h * m->head_stride + at.i * m->row_stride +
-                                     j * m->key_stride]) &&
+           !(p->has_mask && !m->data[at.b * m->batch_stride + at.h * m->head_stride +
+                                     at.i * m->row_stride + j * m->key_stride]) &&
            mask_bias(p, t, at, j) != -INFINITY;
 }
 
 /* Raw score of one pair and the sum of the absolute values of its products (A_j). */
-static double raw_score(const attn_problem *p, const attn_tensors *t, const float *q, const float *k,
-                        double *magnitude)
+static double raw_score(const attn_problem *p, const attn_tensors *t, const float *q,
+                        const float *k, double *magnitude)
 {
     double sum = 0, absolute = 0;
     for (int64_t c = 0; c < p->qk_dim; c++) {
@@ -70,7 +73,8 @@ static double raw_score(const attn_problem *p, const attn_tensors *t, const floa
     return p->scale * sum;
 }
 
-/* Marks the keys that the selection keeps: all visible ones, or the best `keep`, lowest index first. */
+/* Marks the keys that the selection keeps: all visible ones, or the best `keep`, lowest index
+ * first. */
 static void select_keys(const attn_problem *p, ref_row *row)
 {
     int64_t n = p->kv_len, keep = p->select == ATTN_HARDMAX ? 1 : p->top_k;
@@ -80,7 +84,8 @@ static void select_keys(const attn_problem *p, ref_row *row)
     for (int64_t round = 0; round < keep; round++) {
         int64_t best = -1;
         for (int64_t j = 0; j < n; j++)
-            if (row->visible[j] && !row->selected[j] && (best < 0 || row->score[j] > row->score[best]))
+            if (row->visible[j] && !row->selected[j] &&
+                (best < 0 || row->score[j] > row->score[best]))
                 best = j;
         if (best < 0) return;
         row->selected[best] = 1;
@@ -107,7 +112,8 @@ static void softmax(const attn_problem *p, double sink, ref_row *row)
 
 static void score_keys(const attn_problem *p, const attn_tensors *t, ref_place at, ref_row *row)
 {
-    const float *q = t->q.data + at.b * t->q.batch_stride + at.h * t->q.head_stride + at.i * t->q.row_stride;
+    const float *q =
+        t->q.data + at.b * t->q.batch_stride + at.h * t->q.head_stride + at.i * t->q.row_stride;
     int64_t g = at.h / (p->q_heads / p->kv_heads);
     int64_t position = (p->has_q_offsets ? t->q_offsets[at.b] : p->q_offset) + at.i;
     bool all_pairs = p->weights == ATTN_WEIGHTS_RAW || p->weights == ATTN_WEIGHTS_CAPPED;
@@ -115,7 +121,8 @@ static void score_keys(const attn_problem *p, const attn_tensors *t, ref_place a
         row->raw[j] = row->capped[j] = row->bias[j] = row->magnitude[j] = 0;
         row->score[j] = -INFINITY;
         if (!row->visible[j] && !all_pairs) continue;
-        const float *k = t->k.data + at.b * t->k.batch_stride + g * t->k.head_stride + j * t->k.row_stride;
+        const float *k =
+            t->k.data + at.b * t->k.batch_stride + g * t->k.head_stride + j * t->k.row_stride;
         row->raw[j] = raw_score(p, t, q, k, &row->magnitude[j]);
         row->capped[j] = p->softcap > 0 ? p->softcap * tanh(row->raw[j] / p->softcap) : row->raw[j];
         if (!row->visible[j]) continue;
@@ -134,8 +141,10 @@ void ref_dense(const attn_problem *p, const attn_tensors *t, ref_place at, ref_r
     softmax(p, p->has_sinks ? t->sinks[at.h] : -INFINITY, row);
     for (int64_t c = 0; c < p->v_dim; c++) row->out[c] = 0;
     for (int64_t j = 0; j < p->kv_len; j++) {
-        const float *v = t->v.data + at.b * t->v.batch_stride + g * t->v.head_stride + j * t->v.row_stride;
-        for (int64_t c = 0; row->selected[j] && c < p->v_dim; c++) row->out[c] += row->weight[j] * v[c];
+        const float *v =
+            t->v.data + at.b * t->v.batch_stride + g * t->v.head_stride + j * t->v.row_stride;
+        for (int64_t c = 0; row->selected[j] && c < p->v_dim; c++)
+            row->out[c] += row->weight[j] * v[c];
     }
     const double *forms[] = {NULL, row->raw, row->capped, row->score, row->weight};
     if (p->weights) memcpy(row->weights, forms[p->weights], (size_t)p->kv_len * sizeof(double));

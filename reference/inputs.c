@@ -1,9 +1,9 @@
 /* inputs.c: seeded tensors, the same bits on every machine.
  *
- * Values come from a counter: random(seed, tensor, index), so no order, thread count or ISA can change them,
- * and only exact or correctly rounded operations follow (no libm but sqrt). Distributions are chosen to hurt:
- * each is named in numerics of the field's bug reports (see verify/). Logical values do not depend on the
- * layout; what lies in the gaps is NaN. */
+ * Values come from a counter: random(seed, tensor, index), so no order, thread count or ISA can
+ * change them, and only exact or correctly rounded operations follow (no libm but sqrt).
+ * Distributions are chosen to hurt: each is named in numerics of the field's bug reports (see
+ * verify/). Logical values do not depend on the layout; what lies in the gaps is NaN. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +11,15 @@
 #include "reference/reference.h"
 
 const char *const ref_distribution_names[REF_DISTRIBUTIONS] = {
-    "gauss", "wide",  "ascending", "descending", "low",       "cancel", "same-sign",
+    "gauss", "wide",  "ascending", "descending", "low",    "cancel",  "same-sign",
     "big-v", "heavy", "zero-q",    "subnormal",  "gather", "uniform",
 };
 const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps"};
 
 enum {
-    MARGIN = 64,            /* elements before and after every buffer */
-    POISON_PAIRS = 1 << 24, /* larger problems keep their unseen keys: looking for them costs a pass */
+    MARGIN = 64, /* elements before and after every buffer */
+    POISON_PAIRS =
+        1 << 24, /* larger problems keep their unseen keys: looking for them costs a pass */
 };
 
 uint64_t ref_random(uint64_t key, uint64_t index)
@@ -32,7 +33,10 @@ uint64_t ref_random(uint64_t key, uint64_t index)
 /* One random stream per tensor. */
 typedef enum stream { Q, K, V, LENS, OFFSETS, MASK, BIAS, SLOPES, SINKS, VECTOR, GATHER } stream;
 
-static uint64_t stream_key(uint64_t seed, stream which) { return ref_random(seed, (uint64_t)which + 1000); }
+static uint64_t stream_key(uint64_t seed, stream which)
+{
+    return ref_random(seed, (uint64_t)which + 1000);
+}
 
 /* Uniform in [-1, 1), a multiple of 2^-23. */
 static float uniform(uint64_t key, uint64_t index)
@@ -45,19 +49,21 @@ static float gauss(uint64_t key, uint64_t index)
 {
     int64_t sum = 0;
     for (uint64_t half = 0; half < 2; half++)
-        for (uint64_t bits = ref_random(key, 2 * index + half), part = 0; part < 4; part++, bits >>= 16)
+        for (uint64_t bits = ref_random(key, 2 * index + half), part = 0; part < 4;
+             part++, bits >>= 16)
             sum += (int64_t)(bits & 0xffff);
-    return (float)(sum - 4 * 0xffff) * 0x1.3988e2p-16f; /* sqrt(3/2) / 2^16, one over the sum's deviation */
+    return (float)(sum - 4 * 0xffff) *
+           0x1.3988e2p-16f; /* sqrt(3/2) / 2^16, one over the sum's deviation */
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------- */
 
 typedef struct maker {
     const attn_problem *p;
     ref_distribution kind;
     uint64_t seed;
     float unit;   /* q.k = 1 / scale when q = unit e and k = unit e, with e = (1, ..., 1) */
-    float gather; /* a power of two that makes codes differing in one place differ by >= 120 in score */
+    float gather; /* a power of two: codes that differ in one place are >= 120 apart in score */
 } maker;
 
 static maker maker_of(const attn_problem *p, ref_distribution kind, uint64_t seed)
@@ -72,7 +78,8 @@ static maker maker_of(const attn_problem *p, ref_distribution kind, uint64_t see
 /* Bit c of the code of key j, +1 or -1: the binary digits of j, then random ones. */
 static float code(const maker *m, int64_t j, int64_t c)
 {
-    bool one = c < 24 ? (j >> c) & 1 : ref_random(stream_key(m->seed, K), (uint64_t)(j * m->p->qk_dim + c)) & 1;
+    bool one = c < 24 ? (j >> c) & 1
+                      : ref_random(stream_key(m->seed, K), (uint64_t)(j * m->p->qk_dim + c)) & 1;
     return one ? 1.0f : -1.0f;
 }
 
@@ -81,15 +88,22 @@ static float q_value(const maker *m, uint64_t at, int64_t c)
     uint64_t key = stream_key(m->seed, Q);
     float g = gauss(key, at), sign = m->p->scale < 0 ? -1.0f : 1.0f;
     switch (m->kind) {
-    case REF_WIDE: return g * 30 * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
+    case REF_WIDE:
+        return g * 30 * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
     case REF_ASCENDING:
-    case REF_DESCENDING: return sign * m->unit * (1 + 0.01f * g);
-    case REF_LOW: return sign * m->unit * 22.36f;
-    case REF_CANCEL: return gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
-    case REF_HEAVY: return sign * m->unit;
+    case REF_DESCENDING:
+        return sign * m->unit * (1 + 0.01f * g);
+    case REF_LOW:
+        return sign * m->unit * 22.36f;
+    case REF_CANCEL:
+        return gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
+    case REF_HEAVY:
+        return sign * m->unit;
     case REF_ZERO_Q:
-    case REF_UNIFORM: return 0;
-    default: return g;
+    case REF_UNIFORM:
+        return 0;
+    default:
+        return g;
     }
 }
 
@@ -100,33 +114,47 @@ static float k_value(const maker *m, uint64_t at, int64_t j, int64_t c)
     float g = gauss(key, at), step = 40.0f / (float)(m->p->kv_len > 1 ? m->p->kv_len : 1);
     int64_t heavy = (int64_t)(ref_random(key, 7) % (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
     switch (m->kind) {
-    case REF_WIDE: return g * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
-    case REF_ASCENDING: return m->unit * (step * (float)j + 0.1f * g);
-    case REF_DESCENDING: return m->unit * (40 - step * (float)j + 0.1f * g);
-    case REF_LOW: return m->unit * (-22.36f + 0.1f * g);
-    case REF_CANCEL: return (c % 2 ? -1 : 1) * gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
-    case REF_HEAVY: return j == heavy ? 0 : -20.5f * m->unit;
-    case REF_GATHER: return code(m, j, c);
-    default: return g;
+    case REF_WIDE:
+        return g * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
+    case REF_ASCENDING:
+        return m->unit * (step * (float)j + 0.1f * g);
+    case REF_DESCENDING:
+        return m->unit * (40 - step * (float)j + 0.1f * g);
+    case REF_LOW:
+        return m->unit * (-22.36f + 0.1f * g);
+    case REF_CANCEL:
+        return (c % 2 ? -1 : 1) * gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
+    case REF_HEAVY:
+        return j == heavy ? 0 : -20.5f * m->unit;
+    case REF_GATHER:
+        return code(m, j, c);
+    default:
+        return g;
     }
 }
 
 static float v_value(const maker *m, uint64_t at, int64_t j)
 {
     uint64_t key = stream_key(m->seed, V), bits = ref_random(key, at);
-    int64_t heavy =
-        (int64_t)(ref_random(stream_key(m->seed, K), 7) % (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
+    int64_t heavy = (int64_t)(ref_random(stream_key(m->seed, K), 7) %
+                              (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
     switch (m->kind) {
-    case REF_SAME_SIGN: return 1.5f + 0.5f * uniform(key, at);
-    case REF_BIG_V: return bits & 1 ? 1e4f : -1e4f;
-    case REF_HEAVY: return j == heavy ? 0 : 1e6f * (1 + 0.25f * uniform(key, at));
-    case REF_SUBNORMAL: return gauss(key, at) * 0x1p-130f;
-    case REF_UNIFORM: return (float)((int64_t)(bits % 17) - 8);
-    default: return gauss(key, at);
+    case REF_SAME_SIGN:
+        return 1.5f + 0.5f * uniform(key, at);
+    case REF_BIG_V:
+        return bits & 1 ? 1e4f : -1e4f;
+    case REF_HEAVY:
+        return j == heavy ? 0 : 1e6f * (1 + 0.25f * uniform(key, at));
+    case REF_SUBNORMAL:
+        return gauss(key, at) * 0x1p-130f;
+    case REF_UNIFORM:
+        return (float)((int64_t)(bits % 17) - 8);
+    default:
+        return gauss(key, at);
     }
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------- */
 
 static void *keep(ref_inputs *in, int64_t count, size_t size)
 {
@@ -135,7 +163,7 @@ static void *keep(ref_inputs *in, int64_t count, size_t size)
     return block;
 }
 
-/* Strides of a [batch, heads, len, dim] tensor, and how many elements from its first to its last. */
+/* Strides of a [batch, heads, len, dim] tensor, and its elements from first to last. */
 typedef struct shape {
     int64_t batch, heads, len, dim, batch_stride, head_stride, row_stride, offset, total;
 } shape;
@@ -170,7 +198,9 @@ static bool make_output(ref_inputs *in, shape s, attn_output *view, ref_buffer *
 
 static float qkv_value(const maker *m, stream which, uint64_t at, int64_t row, int64_t c)
 {
-    return which == Q ? q_value(m, at, c) : which == K ? k_value(m, at, row, c) : v_value(m, at, row);
+    return which == Q   ? q_value(m, at, c)
+           : which == K ? k_value(m, at, row, c)
+                        : v_value(m, at, row);
 }
 
 static bool make_input(ref_inputs *in, const maker *m, stream which, shape s, attn_input *view)
@@ -188,7 +218,8 @@ static bool make_input(ref_inputs *in, const maker *m, stream which, shape s, at
     return true;
 }
 
-/* Every third row has random holes, every fifth hides its first half, every seventh is hidden whole. */
+/* Every third row has random holes, every fifth hides its first half, every seventh is hidden
+ * whole. */
 static bool hidden(uint64_t key, int64_t i, int64_t j, int64_t kv_len, uint64_t at)
 {
     if (i % 7 == 6) return true;
@@ -215,7 +246,8 @@ static bool make_masks(ref_inputs *in, const maker *m)
         if (!data) return false;
         for (int64_t x = 0; x < p->batch * n * keys; x++)
             data[x] = ref_random(key, (uint64_t)x) % 8 == 0 ? -INFINITY
-                                                            : plain ? 0 : gauss(key, (uint64_t)x);
+                      : plain                               ? 0
+                                                            : gauss(key, (uint64_t)x);
         t->bias = (attn_bias){data, n * keys, 0, keys, 1};
     }
     return true;
@@ -224,11 +256,14 @@ static bool make_masks(ref_inputs *in, const maker *m)
 static bool make_batch_values(ref_inputs *in, const maker *m)
 {
     const attn_problem *p = m->p;
-    int64_t *lens = keep(in, p->batch, sizeof *lens), *offsets = keep(in, p->batch, sizeof *offsets);
+    int64_t *lens = keep(in, p->batch, sizeof *lens),
+            *offsets = keep(in, p->batch, sizeof *offsets);
     if (!lens || !offsets) return false;
     for (int64_t b = 0; b < p->batch; b++) {
         uint64_t key = stream_key(m->seed, LENS), room_left = (uint64_t)p->kv_len + 1;
-        lens[b] = b == 0 ? p->kv_len : b == 1 ? 0 : (int64_t)(ref_random(key, (uint64_t)b) % room_left);
+        lens[b] = b == 0   ? p->kv_len
+                  : b == 1 ? 0
+                           : (int64_t)(ref_random(key, (uint64_t)b) % room_left);
         if (p->batch == 1) lens[b] = p->kv_len - p->kv_len / 3;
         offsets[b] = (p->has_kv_lens ? lens[b] : p->kv_len) - p->q_len - b;
     }
@@ -240,13 +275,15 @@ static bool make_batch_values(ref_inputs *in, const maker *m)
 static bool make_head_values(ref_inputs *in, const maker *m)
 {
     const attn_problem *p = m->p;
-    float *slopes = keep(in, p->q_heads, sizeof *slopes), *sinks = keep(in, p->q_heads, sizeof *sinks);
+    float *slopes = keep(in, p->q_heads, sizeof *slopes),
+          *sinks = keep(in, p->q_heads, sizeof *sinks);
     float *vector = keep(in, p->qk_dim, sizeof *vector);
     bool plain = m->kind == REF_GATHER || m->kind == REF_UNIFORM;
     if (!slopes || !sinks || !vector) return false;
     for (int64_t h = 0; h < p->q_heads; h++) {
         slopes[h] = plain ? 0 : 0.5f / (float)(h + 1);
-        float level = m->kind == REF_LOW ? -500 : 0; /* a sink far above all scores would hide them */
+        float level =
+            m->kind == REF_LOW ? -500 : 0; /* a sink far above all scores would hide them */
         sinks[h] = plain ? 0 : level + 2 * gauss(stream_key(m->seed, SINKS), (uint64_t)h);
     }
     for (int64_t c = 0; c < p->qk_dim; c++)
@@ -257,7 +294,8 @@ static bool make_head_values(ref_inputs *in, const maker *m)
     return true;
 }
 
-/* Rows of K and V that no query of their batch and group sees become NaN: whoever lets them in is caught. */
+/* Rows of K and V that no query of their batch and group sees become NaN: whoever lets them in is
+ * caught. */
 static void poison_unseen(ref_inputs *in, const attn_problem *p)
 {
     attn_tensors *t = &in->tensors;
@@ -271,18 +309,21 @@ static void poison_unseen(ref_inputs *in, const attn_problem *p)
                     for (int64_t i = 0; i < p->q_len && !seen; i++)
                         seen = ref_visible(p, t, (ref_place){b, h, i}, j);
                 if (seen) continue;
-                float *k = (float *)t->k.data + b * t->k.batch_stride + g * t->k.head_stride + j * t->k.row_stride;
-                float *v = (float *)t->v.data + b * t->v.batch_stride + g * t->v.head_stride + j * t->v.row_stride;
+                float *k = (float *)t->k.data + b * t->k.batch_stride + g * t->k.head_stride +
+                           j * t->k.row_stride;
+                float *v = (float *)t->v.data + b * t->v.batch_stride + g * t->v.head_stride +
+                           j * t->v.row_stride;
                 for (int64_t c = 0; c < p->qk_dim && !raw; c++) k[c] = NAN;
                 for (int64_t c = 0; c < p->v_dim; c++) v[c] = NAN;
             }
 }
 
-/* ---- probes ----------------------------------------------------------------------------------- */
+/* ---- probes --------------------------------------------------------------------------- */
 
 const char *ref_probe_refuses(const attn_problem *p, ref_distribution kind)
 {
-    if (kind == REF_UNIFORM) return p->kv_len > 2000000 ? "sums of V leave the exact integers" : NULL;
+    if (kind == REF_UNIFORM)
+        return p->kv_len > 2000000 ? "sums of V leave the exact integers" : NULL;
     if (kind != REF_GATHER) return NULL;
     if (p->score != ATTN_DOT) return "codes need dot scores";
     if (p->softcap > 0) return "a softcap brings the codes together";
@@ -294,7 +335,8 @@ const char *ref_probe_refuses(const attn_problem *p, ref_distribution kind)
 int64_t ref_gather_target(const attn_problem *p, const attn_tensors *t, uint64_t seed, ref_place at)
 {
     uint64_t row = (uint64_t)((at.b * p->q_heads + at.h) * p->q_len + at.i);
-    int64_t start = p->kv_len ? (int64_t)(ref_random(stream_key(seed, GATHER), row) % (uint64_t)p->kv_len) : 0;
+    int64_t start =
+        p->kv_len ? (int64_t)(ref_random(stream_key(seed, GATHER), row) % (uint64_t)p->kv_len) : 0;
     for (int64_t step = 0; step < p->kv_len; step++) {
         int64_t j = (start + step) % p->kv_len;
         if (ref_visible(p, t, at, j)) return j;
@@ -310,12 +352,14 @@ static void aim_queries(ref_inputs *in, const maker *m)
         for (int64_t h = 0; h < p->q_heads; h++)
             for (int64_t i = 0; i < p->q_len; i++) {
                 int64_t j = ref_gather_target(p, t, m->seed, (ref_place){b, h, i});
-                float *q = (float *)t->q.data + b * t->q.batch_stride + h * t->q.head_stride + i * t->q.row_stride;
-                for (int64_t c = 0; c < p->qk_dim; c++) q[c] = j < 0 ? 0 : m->gather * code(m, j, c);
+                float *q = (float *)t->q.data + b * t->q.batch_stride + h * t->q.head_stride +
+                           i * t->q.row_stride;
+                for (int64_t c = 0; c < p->qk_dim; c++)
+                    q[c] = j < 0 ? 0 : m->gather * code(m, j, c);
             }
 }
 
-/* ---- putting it together ---------------------------------------------------------------------- */
+/* ---- putting it together -------------------------------------------------------------- */
 
 int64_t ref_inputs_bytes(const attn_problem *p)
 {
@@ -340,14 +384,16 @@ static bool make_all(ref_inputs *in, const maker *m, ref_layout layout)
         !make_input(in, m, V, shape_of(layout, b, g, p->kv_len, p->v_dim), &t->v) ||
         !make_output(in, shape_of(layout, b, h, p->q_len, p->v_dim), &t->out, &in->out))
         return false;
-    if (p->wants_lse && !make_output(in, shape_of(layout, b, h, p->q_len, 1), &t->lse, &in->lse)) return false;
+    if (p->wants_lse && !make_output(in, shape_of(layout, b, h, p->q_len, 1), &t->lse, &in->lse))
+        return false;
     if (p->weights &&
         !make_output(in, shape_of(layout, b, h, p->q_len, p->kv_len), &t->weights, &in->weights))
         return false;
     return make_masks(in, m) && make_batch_values(in, m) && make_head_values(in, m);
 }
 
-ref_inputs *ref_inputs_new(const attn_problem *p, ref_distribution kind, ref_layout layout, uint64_t seed)
+ref_inputs *ref_inputs_new(const attn_problem *p, ref_distribution kind, ref_layout layout,
+                           uint64_t seed)
 {
     ref_inputs *in = calloc(1, sizeof *in);
     maker m = maker_of(p, kind, seed);

@@ -1,9 +1,10 @@
 /* online.c: one row of attention in double precision by another road than dense.c.
  *
- * Visibility is an interval from index arithmetic, intersected with the masks key by key; the softmax is
- * online (running maximum, sums rescaled when it grows), so nothing but the outputs is stored; hardmax and
- * top-k keep a short sorted list by insertion. Written apart from dense.c and sharing nothing with it, so
- * that an error would have to be made twice. Source: Milakov and Gimelshein 2018. */
+ * Visibility is an interval from index arithmetic, intersected with the masks key by key; the
+ * softmax is online (running maximum, sums rescaled when it grows), so nothing but the outputs is
+ * stored; hardmax and top-k keep a short sorted list by insertion. Written apart from dense.c and
+ * sharing nothing with it, so that an error would have to be made twice. Source: Milakov and
+ * Gimelshein 2018. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,15 @@ typedef struct cursor {
     int64_t position;    /* of the query among the keys */
 } cursor;
 
-static int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
+static int64_t clamp(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
 
 static cursor cursor_at(const attn_problem *p, const attn_tensors *t, ref_place at)
 {
-    cursor c = {p, t, at.b, at.h, at.i, at.h * p->kv_heads / p->q_heads, 0, p->kv_len, p->q_offset + at.i};
+    cursor c = {
+        p, t, at.b, at.h, at.i, at.h * p->kv_heads / p->q_heads, 0, p->kv_len, p->q_offset + at.i};
     if (p->has_q_offsets) c.position = t->q_offsets[at.b] + at.i;
     int64_t right = p->causal ? 0 : p->window_right; /* causal is a right window of 0 */
     if (p->causal && p->window_right >= 0 && p->window_right < right) right = p->window_right;
@@ -52,8 +57,10 @@ static pair_score score_of(const cursor *c, int64_t j)
 {
     const attn_problem *p = c->p;
     const attn_tensors *t = c->t;
-    const float *q = &t->q.data[c->b * t->q.batch_stride + c->h * t->q.head_stride + c->i * t->q.row_stride];
-    const float *k = &t->k.data[c->b * t->k.batch_stride + c->g * t->k.head_stride + j * t->k.row_stride];
+    const float *q =
+        &t->q.data[c->b * t->q.batch_stride + c->h * t->q.head_stride + c->i * t->q.row_stride];
+    const float *k =
+        &t->k.data[c->b * t->k.batch_stride + c->g * t->k.head_stride + j * t->k.row_stride];
     pair_score s = {0, 0, -INFINITY};
     if (p->score == ATTN_ADDITIVE)
         for (int64_t x = p->qk_dim; x-- > 0;)
@@ -79,7 +86,8 @@ typedef struct online {
 static void add_key(const cursor *c, online *o, double score, int64_t j, double *out)
 {
     const attn_input *v = &c->t->v;
-    const float *value = &v->data[c->b * v->batch_stride + c->g * v->head_stride + j * v->row_stride];
+    const float *value =
+        &v->data[c->b * v->batch_stride + c->g * v->head_stride + j * v->row_stride];
     if (score > o->max) {
         double shrink = o->max == -INFINITY ? 0 : exp(o->max - score);
         o->sum *= shrink;
@@ -123,7 +131,8 @@ static void fill_weights(const cursor *c, const ranking *best, ref_row *row)
 {
     for (int64_t j = 0; j < c->p->kv_len; j++) {
         pair_score s = score_of(c, j);
-        const double forms[] = {0, s.raw, s.capped, s.masked, sees(c, j) ? exp(s.masked - row->lse) : 0};
+        const double forms[] = {0, s.raw, s.capped, s.masked,
+                                sees(c, j) ? exp(s.masked - row->lse) : 0};
         row->weights[j] = forms[c->p->weights];
     }
     if (c->p->weights != ATTN_WEIGHTS_NORMALISED || !best->key) return;

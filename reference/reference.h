@@ -1,15 +1,15 @@
 /* reference.h: what is true, and how far may a correct float kernel be from it?
  *
- * Three things: the double-precision attention of one query row, written twice (ref_dense materialises the
- * mask from the sentences of the specification, ref_online works with index arithmetic); the error bound of
- * every output element, derived from a kernel's claims (bound.c); and seeded inputs (inputs.c) that are the
- * same bits on every machine. */
+ * Three things: the double-precision attention of one query row, written twice (ref_dense
+ * materialises the mask from the sentences of the specification, ref_online works with index
+ * arithmetic); the error bound of every output element, derived from a kernel's claims (bound.c);
+ * and seeded inputs (inputs.c) that are the same bits on every machine. */
 #ifndef REFERENCE_H
 #define REFERENCE_H
 
 #include "kernels/attention.h"
 
-/* ---- one row ---------------------------------------------------------------------------------- */
+/* ---- one row -------------------------------------------------------------------------- */
 
 /* Query row i of head h in batch b. */
 typedef struct ref_place {
@@ -20,16 +20,16 @@ typedef struct ref_place {
 typedef enum ref_term { REF_SCORES, REF_SUMS, REF_ROUNDING, REF_UNDERFLOW, REF_TERMS } ref_term;
 extern const char *const ref_term_names[REF_TERMS];
 
-/* Results and bounds of one (batch, head, query) row. Arrays belong to the row. Weights are kept in every
- * form, whatever the problem wants. */
+/* Results and bounds of one (batch, head, query) row. Arrays belong to the row. Weights are kept in
+ * every form, whatever the problem wants. */
 typedef struct ref_row {
     double *out, *out_bound; /* [v_dim] */
     ref_term *out_term;      /* [v_dim] */
     double lse, lse_bound;
     double *weights, *weights_bound; /* [kv_len], the form that the problem wants */
     uint8_t *visible;                /* [kv_len] */
-    /* Work of the reference, [kv_len] each: raw and capped score, bias, masked score, weight, sum of
-     * absolute products (A_j), error exponent (tau_j), and whether the selection kept the key. */
+    /* Work of the reference, [kv_len] each: raw and capped score, bias, masked score, weight, sum
+     * of absolute products (A_j), error exponent (tau_j), and whether the key was selected. */
     double *raw, *capped, *bias, *score, *weight, *magnitude, *tau;
     uint8_t *selected;
     double sink_weight, largest; /* P of the sink; largest selected score, sink included */
@@ -42,37 +42,38 @@ void ref_row_free(ref_row *row);
 
 /* Fills out, lse, weights, visible and the work arrays of one row; no bounds. Tensors must
  * have passed attn_validate. */
-void ref_dense(const attn_problem *problem, const attn_tensors *tensors, ref_place at, ref_row *row);
+void ref_dense(const attn_problem *problem, const attn_tensors *tensors, ref_place at,
+               ref_row *row);
 
 /* The same truth by another algorithm; fills out, lse, weights and visible only. */
 void ref_online(const attn_problem *problem, const attn_tensors *tensors, ref_place at,
                 ref_row *row);
 
-/* Claims for a kernel that makes none: any order of summation, an exp of 4 ULP, a rescale per key. */
+/* Claims for a kernel that makes none: any order of summation, exp of 4 ULP, a rescale per key. */
 attn_claims ref_default_claims(const attn_problem *problem);
 
-/* After ref_dense: the bounds of all outputs for a kernel with these claims that computes with unit roundoff
- * u (2^-24 for float, 2^-53 to certify a double computation). Derivation: bound.c. */
+/* After ref_dense: the bounds of all outputs for a kernel with these claims that computes with unit
+ * roundoff u (2^-24 for float, 2^-53 to certify a double computation). Derivation: bound.c. */
 void ref_bound(const attn_problem *problem, const attn_tensors *tensors, ref_place at,
                const attn_claims *claims, double u, ref_row *row);
 
-/* ---- inputs ----------------------------------------------------------------------------------- */
+/* ---- inputs --------------------------------------------------------------------------- */
 
-/* What the values look like. The last two are probes: their answer is known without any reference. */
+/* What the values look like. The last two are probes: their answer needs no reference. */
 typedef enum ref_distribution {
-    REF_GAUSS,       /* N(0,1), as a sum of eight 16-bit uniforms */
-    REF_WIDE,        /* logits with standard deviation 30 */
-    REF_ASCENDING,   /* logits grow with j: the running maximum moves at every key */
-    REF_DESCENDING,  /* logits fall with j: it never moves */
-    REF_LOW,         /* all logits near -500 */
-    REF_CANCEL,      /* large products that cancel in q.k */
-    REF_SAME_SIGN,   /* V in [1, 2) */
-    REF_BIG_V,       /* V = +-1e4 */
-    REF_HEAVY,       /* one heavy key with V = 0, the others at -20.5 with V = 1e6 */
-    REF_ZERO_Q,      /* all scores equal */
-    REF_SUBNORMAL,   /* V below 2^-126 */
-    REF_GATHER,      /* K = +-1 codes, q_i = c k_pi(i): O[i] = V[pi(i)] */
-    REF_UNIFORM,     /* all scores 0, V small integers: O = the mean of the visible V */
+    REF_GAUSS,      /* N(0,1), as a sum of eight 16-bit uniforms */
+    REF_WIDE,       /* logits with standard deviation 30 */
+    REF_ASCENDING,  /* logits grow with j: the running maximum moves at every key */
+    REF_DESCENDING, /* logits fall with j: it never moves */
+    REF_LOW,        /* all logits near -500 */
+    REF_CANCEL,     /* large products that cancel in q.k */
+    REF_SAME_SIGN,  /* V in [1, 2) */
+    REF_BIG_V,      /* V = +-1e4 */
+    REF_HEAVY,      /* one heavy key with V = 0, the others at -20.5 with V = 1e6 */
+    REF_ZERO_Q,     /* all scores equal */
+    REF_SUBNORMAL,  /* V below 2^-126 */
+    REF_GATHER,     /* K = +-1 codes, q_i = c k_pi(i): O[i] = V[pi(i)] */
+    REF_UNIFORM,    /* all scores 0, V small integers: O = the mean of the visible V */
     REF_DISTRIBUTIONS
 } ref_distribution;
 extern const char *const ref_distribution_names[REF_DISTRIBUTIONS];
@@ -103,16 +104,17 @@ typedef struct ref_inputs {
 
 enum { REF_CANARY = 0x7fc5a5a5 };
 
-/* Counter-based random bits: a function of the key and the index only (SplitMix64's finaliser, Steele et al.
- * 2014), so inputs do not depend on ISA, threads or order. */
+/* Counter-based random bits: a function of the key and the index only (SplitMix64's finaliser,
+ * Steele et al. 2014), so inputs do not depend on ISA, threads or order. */
 uint64_t ref_random(uint64_t key, uint64_t index);
 
 /* Bytes that ref_inputs_new would allocate; INT64_MAX on overflow. */
 int64_t ref_inputs_bytes(const attn_problem *problem);
 
-/* NULL if memory is short. The same (problem, distribution, layout, seed) gives the same bits everywhere. */
-ref_inputs *ref_inputs_new(const attn_problem *problem, ref_distribution distribution, ref_layout layout,
-                           uint64_t seed);
+/* NULL if memory is short. The same (problem, distribution, layout, seed) gives the same bits
+ * everywhere. */
+ref_inputs *ref_inputs_new(const attn_problem *problem, ref_distribution distribution,
+                           ref_layout layout, uint64_t seed);
 void ref_inputs_free(ref_inputs *inputs);
 
 /* Fills every output, gaps and margins included, with REF_CANARY. */
@@ -121,7 +123,7 @@ void ref_poison_outputs(ref_inputs *inputs);
 /* Does the probe's construction hold for this problem? NULL, or the reason why not. */
 const char *ref_probe_refuses(const attn_problem *problem, ref_distribution distribution);
 
-/* The key that REF_GATHER makes row (b,h,i) pick, among the row's visible keys; -1 if it sees none. */
+/* The key that REF_GATHER makes a row pick, among its visible keys; -1 if it sees none. */
 int64_t ref_gather_target(const attn_problem *problem, const attn_tensors *tensors, uint64_t seed,
                           ref_place at);
 

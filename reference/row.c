@@ -13,9 +13,9 @@ ref_row *ref_row_new(const attn_problem *p)
     char *memory = calloc(1, bytes);
     if (!row || !memory) return free(row), free(memory), NULL;
     double *next = (double *)memory;
-    double **wide[] = {&row->weights, &row->weights_bound, &row->raw,    &row->capped,
-                       &row->bias,    &row->score,         &row->weight, &row->magnitude,
-                       &row->tau};
+    double **wide[] = {&row->weights, &row->weights_bound, &row->raw,
+                       &row->capped,  &row->bias,          &row->score,
+                       &row->weight,  &row->magnitude,     &row->tau};
     for (size_t a = 0; a < sizeof wide / sizeof *wide; a++) *wide[a] = next, next += n;
     row->out = next;
     row->out_bound = next + e;

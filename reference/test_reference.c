@@ -1,5 +1,5 @@
-/* test_reference.c: is the truth true? Hand-computed rows, two algorithms against each other on random
- * problems, and the same random bits on every machine. */
+/* test_reference.c: is the truth true? Hand-computed rows, two algorithms against each other on
+ * random problems, and the same random bits on every machine. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,14 +19,16 @@ static attn_problem hand_problem(attn_tensors *t)
     attn_problem p = attn_problem_make(1, 2, 1);
     p.kv_len = 3;
     p.q_offset = 1;
-    *t = (attn_tensors){.q = {q2, 2, 2, 1}, .k = {k3, 3, 3, 1}, .v = {v3, 3, 3, 1}, .out = {out2, 2, 2, 1}};
+    *t = (attn_tensors){
+        .q = {q2, 2, 2, 1}, .k = {k3, 3, 3, 1}, .v = {v3, 3, 3, 1}, .out = {out2, 2, 2, 1}};
     return p;
 }
 
-static void expect_row(const attn_problem *p, const attn_tensors *t, int64_t i, double out, double lse)
+static void expect_row(const attn_problem *p, const attn_tensors *t, int64_t i, double out,
+                       double lse)
 {
-    void (*algorithms[])(const attn_problem *, const attn_tensors *, ref_place, ref_row *) = {ref_dense,
-                                                                                            ref_online};
+    void (*algorithms[])(const attn_problem *, const attn_tensors *, ref_place,
+                         ref_row *) = {ref_dense, ref_online};
     for (int a = 0; a < 2; a++) {
         ref_row *row = ref_row_new(p);
         algorithms[a](p, t, (ref_place){0, 0, i}, row);
@@ -42,17 +44,17 @@ static void hand_cases(void **state)
     attn_tensors t;
     attn_problem p = hand_problem(&t);
     double e = exp(1), l = e * e;
-    expect_row(&p, &t, 0, 3, log(3));                                           /* equal weights */
-    expect_row(&p, &t, 1, (6 + 3 * e) / (1 + e + l), log(1 + e + l));           /* e^0, e^1, e^2 */
+    expect_row(&p, &t, 0, 3, log(3));                                 /* equal weights */
+    expect_row(&p, &t, 1, (6 + 3 * e) / (1 + e + l), log(1 + e + l)); /* e^0, e^1, e^2 */
     p.causal = true;
-    expect_row(&p, &t, 0, 4.5, log(2));                                         /* keys 0 and 1 */
+    expect_row(&p, &t, 0, 4.5, log(2)); /* keys 0 and 1 */
     p.q_offset = -1;
-    expect_row(&p, &t, 0, 0, -INFINITY);                                        /* no key at all */
-    expect_row(&p, &t, 1, 6, 0);                                                /* key 0 */
+    expect_row(&p, &t, 0, 0, -INFINITY); /* no key at all */
+    expect_row(&p, &t, 1, 6, 0);         /* key 0 */
     p.causal = false, p.q_offset = 0, p.window_left = 0, p.window_right = 1;
-    expect_row(&p, &t, 1, 3 / (1 + e), log(e + l));                             /* keys 1 and 2 */
+    expect_row(&p, &t, 1, 3 / (1 + e), log(e + l)); /* keys 1 and 2 */
     p = hand_problem(&t), p.select = ATTN_HARDMAX;
-    expect_row(&p, &t, 0, 6, 0);                                                /* a tie: lowest index */
+    expect_row(&p, &t, 0, 6, 0); /* a tie: lowest index */
     expect_row(&p, &t, 1, 0, 2);
     p.select = ATTN_TOPK, p.top_k = 2;
     expect_row(&p, &t, 0, 4.5, log(2));
@@ -64,10 +66,10 @@ static void hand_cases(void **state)
     p = hand_problem(&t), p.has_sinks = true, t.sinks = &sink;
     expect_row(&p, &t, 0, 9.0 / 4, log(4));
     p = hand_problem(&t), p.has_alibi = true, t.alibi_slopes = &slope;
-    expect_row(&p, &t, 0, (6 / e + 3) / (1 + 2 / e), log(1 + 2 / e));           /* distances 1, 0, 1 */
+    expect_row(&p, &t, 0, (6 / e + 3) / (1 + 2 / e), log(1 + 2 / e)); /* distances 1, 0, 1 */
     p = hand_problem(&t), p.has_bias = true, t.bias = (attn_bias){bias, 0, 0, 3, 1};
     expect_row(&p, &t, 0, 3, log(2));
-    expect_row(&p, &t, 1, 3, log(3) + 1);                                       /* all scores 1 */
+    expect_row(&p, &t, 1, 3, log(3) + 1); /* all scores 1 */
     p = hand_problem(&t), p.score = ATTN_ADDITIVE, t.score_vector = &vector;
     double a1 = exp(2 * tanh(1)), a2 = exp(2 * tanh(2));
     expect_row(&p, &t, 0, (6 + 3 * a1) / (1 + a1 + a2), log(1 + a1 + a2));
@@ -101,9 +103,10 @@ static double excess(double a, double b, double bound)
     return a == b ? 0 : fabs(a - b) / bound;
 }
 
-/* Both are double computations, so each is within the bound for u = 2^-53 of the truth, and they are within
- * twice that of each other. Returns the largest share of it that was used. */
-static double compare_row(const attn_problem *p, const attn_tensors *t, ref_place at, ref_row *a, ref_row *b)
+/* Both are double computations, so each is within the bound for u = 2^-53 of the truth, and they
+ * are within twice that of each other. Returns the largest share of it that was used. */
+static double compare_row(const attn_problem *p, const attn_tensors *t, ref_place at, ref_row *a,
+                          ref_row *b)
 {
     attn_claims claims = ref_default_claims(p);
     claims.flush = 0x1p-1022;
@@ -116,7 +119,8 @@ static double compare_row(const attn_problem *p, const attn_tensors *t, ref_plac
     for (int64_t j = 0; j < p->kv_len; j++) {
         assert_int_equal(a->visible[j], b->visible[j]);
         assert_int_equal(a->visible[j], ref_visible(p, t, at, j));
-        if (p->weights) worst = fmax(worst, excess(a->weights[j], b->weights[j], 2 * a->weights_bound[j]));
+        if (p->weights)
+            worst = fmax(worst, excess(a->weights[j], b->weights[j], 2 * a->weights_bound[j]));
     }
     return worst;
 }
@@ -149,14 +153,15 @@ static void two_algorithms_agree(void **state)
     print_message("%d rows, at most %.3g of the bound for u = 2^-53\n", (int)rows, worst);
 }
 
-/* FNV-1a over all bits of all inputs: literals from one machine that every machine must reproduce. */
+/* FNV-1a over all bits of all inputs: a literal of one machine that all must reproduce. */
 static void inputs_are_the_same_everywhere(void **state)
 {
     (void)state;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (int kind = 0; kind < REF_DISTRIBUTIONS; kind++) {
         attn_problem p;
-        assert_int_equal(attn_problem_parse("b2h4g2q5k33d24v7lenboolbiasalibisink", &p, NULL), ATTN_OK);
+        assert_int_equal(attn_problem_parse("b2h4g2q5k33d24v7lenboolbiasalibisink", &p, NULL),
+                         ATTN_OK);
         ref_inputs *in = ref_inputs_new(&p, (ref_distribution)kind, REF_HEADS_FIRST, 42);
         for (int64_t x = 0; x < p.batch * 33 * 24 * 2; x++) {
             uint32_t bits[2];
@@ -167,7 +172,8 @@ static void inputs_are_the_same_everywhere(void **state)
         }
         ref_inputs_free(in);
     }
-    if (hash != UINT64_C(0x19741c7c4cda3d55)) fail_msg("inputs hash to 0x%016llx", (unsigned long long)hash);
+    if (hash != UINT64_C(0x19741c7c4cda3d55))
+        fail_msg("inputs hash to 0x%016llx", (unsigned long long)hash);
 }
 
 int main(void)

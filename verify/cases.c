@@ -1,9 +1,9 @@
 /* cases.c: what is every kernel asked?
  *
- * `everywhere` lists problems; each runs with Gaussian inputs and both probes, with the memory layouts taking
- * turns. `thorough` lists few problems that run with every distribution in every layout. A new case is one
- * line: sizes that are no multiple of anything, one below and above a block, and every feature alone and in
- * company. */
+ * `everywhere` lists problems; each runs with Gaussian inputs and both probes, with the memory
+ * layouts taking turns. `thorough` lists few problems that run with every distribution in every
+ * layout. A new case is one line: sizes that are no multiple of anything, one below and above a
+ * block, and every feature alone and in company. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,32 +12,92 @@
 
 static const char *const everywhere[] = {
     /* tails: single elements, primes, 64 and 128 with their neighbours, large heads */
-    "q1d1", "q2k3d5v4", "h3q7k13d17", "h2q63d64", "h2q64d64", "h2q65d64lse", "q128k1d16", "q1k65d64",
-    "h2q5k257d7v130", "q3k1000d19", "q9k70d576v512", "h2q127k129d80v33", "b2h2q31k127d96", "h2q197d64",
+    "q1d1",
+    "q2k3d5v4",
+    "h3q7k13d17",
+    "h2q63d64",
+    "h2q64d64",
+    "h2q65d64lse",
+    "q128k1d16",
+    "q1k65d64",
+    "h2q5k257d7v130",
+    "q3k1000d19",
+    "q9k70d576v512",
+    "h2q127k129d80v33",
+    "b2h2q31k127d96",
+    "h2q197d64",
     "q2k65536d24v8",
     /* nothing to do: no keys, no queries, no heads, no batch */
-    "q5k0d4lse", "q0k5d4", "b0q5d4", "h0q5d4", "q5k0d4sinklseqk3",
+    "q5k0d4lse",
+    "q0k5d4",
+    "b0q5d4",
+    "h0q5d4",
+    "q5k0d4sinklseqk3",
     /* heads */
-    "h8g2q33d16", "h6g1q33d16", "b2h9g3q31k40d24v10", "b3h4g2q17k29d32lseqk3",
+    "h8g2q33d16",
+    "h6g1q33d16",
+    "b2h9g3q31k40d24v10",
+    "b3h4g2q17k29d32lseqk3",
     /* causal with every kind of offset, also rows that see nothing */
-    "h2q67d32c", "h2q64k128d32c", "q5k70d16c", "q70k5d16clse", "q33d32c0", "q33k40d32c3", "h2q130k200d24c-5lse",
+    "h2q67d32c",
+    "h2q64k128d32c",
+    "q5k70d16c",
+    "q70k5d16clse",
+    "q33d32c0",
+    "q33k40d32c3",
+    "h2q130k200d24c-5lse",
     "h2q130d16c100",
     /* windows */
-    "h2q97d40w16:0", "q97d40w0:0", "q80k90d16w3:5", "h2q130d16cw31:-1", "q70d8w-1:4", "q40k60d16w5:2o7",
-    "h2q200d16cw64:0lse", "q70k90d24c-30w2:2",
+    "h2q97d40w16:0",
+    "q97d40w0:0",
+    "q80k90d16w3:5",
+    "h2q130d16cw31:-1",
+    "q70d8w-1:4",
+    "q40k60d16w5:2o7",
+    "h2q200d16cw64:0lse",
+    "q70k90d24c-30w2:2",
     /* lengths and offsets per batch */
-    "b3h2q20k50d16len", "b4h2q9k33d24clenoff", "b3h2q70k130d16clenlse", "q40k90d16len", "b3q20k70d24cw9:3off",
+    "b3h2q20k50d16len",
+    "b4h2q9k33d24clenoff",
+    "b3h2q70k130d16clenlse",
+    "q40k90d16len",
+    "b3q20k70d24cw9:3off",
     /* masks */
-    "h2q40k70d24bool", "h2q70k130d16boollse", "h2q40k70d24bias", "b2h3q33k65d16boolbiaslse", "h2q70d24cbool",
+    "h2q40k70d24bool",
+    "h2q70k130d16boollse",
+    "h2q40k70d24bias",
+    "b2h3q33k65d16boolbiaslse",
+    "h2q70d24cbool",
     /* ALiBi, sinks, softcap, scales */
-    "h6q70d16calibi", "h6q70d16alibilse", "q40k60d16o5alibi", "h4q30d24sinklse", "h4q70k130d16cw9:0sink",
-    "h2q50d32cap20", "h2q70k130d16cap0.5biaslse", "q40d32s0.5", "q40d32s-0.25", "q40d32s0lse",
+    "h6q70d16calibi",
+    "h6q70d16alibilse",
+    "q40k60d16o5alibi",
+    "h4q30d24sinklse",
+    "h4q70k130d16cw9:0sink",
+    "h2q50d32cap20",
+    "h2q70k130d16cap0.5biaslse",
+    "q40d32s0.5",
+    "q40d32s-0.25",
+    "q40d32s0lse",
     /* outputs */
-    "h2q33k70d16qk0", "h2q33k70d16ccap2qk1", "h2q33k70d16cap2", "h2q33k70d16boolqk2", "h2q33k70d16cw9:2lseqk3",
-    "b2h2q20k40d16lenbiasqk0", "b2h2q20k40d16lenbiasqk3",
+    "h2q33k70d16qk0",
+    "h2q33k70d16ccap2qk1",
+    "h2q33k70d16cap2",
+    "h2q33k70d16boolqk2",
+    "h2q33k70d16cw9:2lseqk3",
+    "b2h2q20k40d16lenbiasqk0",
+    "b2h2q20k40d16lenbiasqk3",
     /* hard, top-k, additive */
-    "h2q30k50d24hard", "h2q30k50d24hardlseqk3", "h2q30k50d24ctop1", "h2q30k50d24top7lse", "q30k50d24booltop7qk3",
-    "q9k20d24sinktop100", "h2q20k30d16add", "b2h2q20k30d16cap3lenaddlseqk3", "q20k30d16addtop3", "q20k30d16caddhard",
+    "h2q30k50d24hard",
+    "h2q30k50d24hardlseqk3",
+    "h2q30k50d24ctop1",
+    "h2q30k50d24top7lse",
+    "q30k50d24booltop7qk3",
+    "q9k20d24sinktop100",
+    "h2q20k30d16add",
+    "b2h2q20k30d16cap3lenaddlseqk3",
+    "q20k30d16addtop3",
+    "q20k30d16caddhard",
     /* all together */
     "b2h6g3q45k77d33v21cw20:3s0.3cap15lenboolbiasalibisinklseqk3",
     "b2h6g3q45k77d33v21cw20:3s0.3cap15lenoffboolbiasalibisinklseqk2",
@@ -46,7 +106,8 @@ static const char *const everywhere[] = {
 };
 
 static const char *const thorough[] = {
-    "h2q70k150d32lse", "b2h4g2q66k131d24v20c", "b2h2q40k130d16w50:20boolsinklse", "h2q30k60d24top5", "h2q20k40d16add",
+    "h2q70k150d32lse", "b2h4g2q66k131d24v20c", "b2h2q40k130d16w50:20boolsinklse",
+    "h2q30k60d24top5", "h2q20k40d16add",
 };
 
 enum {

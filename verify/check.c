@@ -1,8 +1,8 @@
 /* check.c: one kernel, one case, one verdict.
  *
  * The kernel's float outputs are held against the double reference row by row; the bound comes from
- * reference/bound.c and the kernel's own claims. Class (NaN, +inf, -inf, finite) is compared before value, and
- * no comparison lets a NaN pass. */
+ * reference/bound.c and the kernel's own claims. Class (NaN, +inf, -inf, finite) is compared before
+ * value, and no comparison lets a NaN pass. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,8 +19,8 @@ typedef struct check {
     attn_claims claims;
 } check;
 
-__attribute__((format(printf, 3, 4))) static verify_report say(verify_report r, verify_status status,
-                                                               const char *format, ...)
+__attribute__((format(printf, 3, 4))) static verify_report
+say(verify_report r, verify_status status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -30,11 +30,12 @@ __attribute__((format(printf, 3, 4))) static verify_report say(verify_report r, 
     return r;
 }
 
-/* ---- judging values --------------------------------------------------------------------------- */
+/* ---- judging values ------------------------------------------------------------------- */
 
 static int class_of(double x) { return isnan(x) ? 0 : isinf(x) ? (x > 0 ? 1 : 2) : 3; }
 
-/* Share of the bound that got uses; infinity for a wrong class, an unwritten element or an undefined bound. */
+/* Share of the bound that got uses; infinity for a wrong class, an unwritten element or an
+ * undefined bound. */
 static double share_of(float got, double want, double bound)
 {
     int32_t bits;
@@ -65,7 +66,8 @@ static void judge(verify_report *r, element e, float got, double want, double bo
 
 static float *row_of(const attn_output *view, ref_place at)
 {
-    return view->data + at.b * view->batch_stride + at.h * view->head_stride + at.i * view->row_stride;
+    return view->data + at.b * view->batch_stride + at.h * view->head_stride +
+           at.i * view->row_stride;
 }
 
 static void judge_by_bound(const check *c, ref_place at, ref_row *row, verify_report *r)
@@ -77,7 +79,8 @@ static void judge_by_bound(const check *c, ref_place at, ref_row *row, verify_re
     for (int64_t x = 0; x < c->p->v_dim; x++)
         judge(r, (element){"out", at, x}, out[x], row->out[x], row->out_bound[x], row->out_term[x]);
     if (c->p->wants_lse)
-        judge(r, (element){"lse", at, 0}, *row_of(&t->lse, at), row->lse, row->lse_bound, REF_SCORES);
+        judge(r, (element){"lse", at, 0}, *row_of(&t->lse, at), row->lse, row->lse_bound,
+              REF_SCORES);
     for (int64_t j = 0; c->p->weights && j < c->p->kv_len; j++)
         judge(r, (element){"weights", at, j}, row_of(&t->weights, at)[j], row->weights[j],
               row->weights_bound[j], REF_SCORES);
@@ -90,7 +93,8 @@ static const float *value_row(const check *c, ref_place at, int64_t j)
     return v->data + at.b * v->batch_stride + g * v->head_stride + j * v->row_stride;
 }
 
-/* Gather: the row must be the V row its query was aimed at; 4u for a kernel that divides by a sum of 1. */
+/* Gather: the row must be the V row its query was aimed at; 4u for a kernel that divides by a sum
+ * of 1. */
 static void judge_gather(const check *c, ref_place at, ref_row *row, verify_report *r)
 {
     int64_t j = ref_gather_target(c->p, &c->in->tensors, c->which->seed, at);
@@ -102,13 +106,15 @@ static void judge_gather(const check *c, ref_place at, ref_row *row, verify_repo
     }
 }
 
-/* Uniform: all scores are 0, so the row is the mean of the visible V (the first or first k of them for
- * hardmax and top-k). Sums of small integers are exact; dividing costs at most 2u. A sink of 0 counts as one
- * more key with V = 0. */
+/* Uniform: all scores are 0, so the row is the mean of the visible V (the first or first k of them
+ * for hardmax and top-k). Sums of small integers are exact; dividing costs at most 2u. A sink of 0
+ * counts as one more key with V = 0. */
 static void judge_uniform(const check *c, ref_place at, ref_row *row, verify_report *r)
 {
     const float *out = row_of(&c->in->tensors.out, at);
-    int64_t keep = c->p->select == ATTN_HARDMAX ? 1 : c->p->select == ATTN_TOPK ? c->p->top_k : INT64_MAX;
+    int64_t keep = c->p->select == ATTN_HARDMAX ? 1
+                   : c->p->select == ATTN_TOPK  ? c->p->top_k
+                                                : INT64_MAX;
     int64_t keys = 0;
     for (int64_t x = 0; x < c->p->v_dim; x++) row->out[x] = 0;
     for (int64_t j = 0; j < c->p->kv_len && keys < keep; j++) {
@@ -123,14 +129,15 @@ static void judge_uniform(const check *c, ref_place at, ref_row *row, verify_rep
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------- */
 
 static ref_place place_of(const attn_problem *p, int64_t row)
 {
     return (ref_place){row / (p->q_heads * p->q_len), row / p->q_len % p->q_heads, row % p->q_len};
 }
 
-/* The r-th of `rows` judged rows out of `total`: the first, the last, and one from each stratum between. */
+/* The r-th of `rows` judged rows out of `total`: the first, the last, and one from each stratum
+ * between. */
 static int64_t judged_row(int64_t r, int64_t rows, int64_t total)
 {
     if (rows == total || r == 0) return r;
@@ -140,14 +147,15 @@ static int64_t judged_row(int64_t r, int64_t rows, int64_t total)
     return low + (int64_t)(ref_random(17, (uint64_t)r) % (uint64_t)(width > 0 ? width : 1));
 }
 
-/* Keeps the worse of two reports; counts add up. Equal shares: the earlier place wins, so that the outcome does
- * not depend on threads. */
+/* Keeps the worse of two reports; counts add up. Equal shares: the earlier place wins, so that the
+ * outcome does not depend on threads. */
 static void merge(verify_report *into, const verify_report *r, const attn_problem *p)
 {
     int64_t a = (into->at.b * p->q_heads + into->at.h) * p->q_len + into->at.i;
     int64_t b = (r->at.b * p->q_heads + r->at.h) * p->q_len + r->at.i;
     verify_report worst = *into;
-    if (r->output && (!into->output || r->share > into->share || (r->share == into->share && b < a)))
+    if (r->output &&
+        (!into->output || r->share > into->share || (r->share == into->share && b < a)))
         worst = *r;
     worst.compared = into->compared + r->compared;
     worst.max_error = fmax(into->max_error, r->max_error);
@@ -181,7 +189,7 @@ static bool judge_rows(const check *c, int64_t rows, verify_report *report)
     return enough_memory;
 }
 
-/* ---- memory and threads ----------------------------------------------------------------------- */
+/* ---- memory and threads --------------------------------------------------------------- */
 
 static bool is_canary(const float *x)
 {
@@ -190,8 +198,10 @@ static bool is_canary(const float *x)
     return bits == REF_CANARY;
 }
 
-/* Elements of the buffer outside [batch, heads, len, dim] of the view that are no longer the canary. */
-static int64_t strays(const ref_buffer *buffer, const attn_output *view, const attn_problem *p, int64_t dim)
+/* Elements of the buffer outside [batch, heads, len, dim] of the view that are no longer the
+ * canary. */
+static int64_t strays(const ref_buffer *buffer, const attn_output *view, const attn_problem *p,
+                      int64_t dim)
 {
     int64_t inside_touched = 0, touched = 0;
     for (int64_t x = 0; x < buffer->floats; x++) touched += !is_canary(&buffer->memory[x]);
@@ -219,7 +229,8 @@ static void *copy_of(const ref_buffer *b)
     return copy;
 }
 
-/* Runs again with another number of threads; true if all output buffers came out bit for bit the same. */
+/* Runs again with another number of threads; true if all output buffers came out bit for bit the
+ * same. */
 static bool repeats(const check *c, ref_inputs *in, int threads)
 {
     const ref_buffer *buffers[] = {&in->out, &in->lse, &in->weights};
@@ -237,9 +248,9 @@ static bool repeats(const check *c, ref_inputs *in, int threads)
     return same;
 }
 
-/* ---- the verdict ------------------------------------------------------------------------------ */
+/* ---- the verdict ---------------------------------------------------------------------- */
 
-/* A truth that says nothing proves nothing. Cases meant to be empty (no keys, no rows) are exempt. */
+/* A truth that says nothing proves nothing. Cases meant to be empty (no keys) are exempt. */
 static const char *vacuous(const check *c)
 {
     const attn_tensors *t = &c->in->tensors;
@@ -255,17 +266,19 @@ static const char *vacuous(const check *c)
             zeros += value == 0;
             distinct = distinct || value != first;
         }
-    return !distinct ? "all outputs are equal" : 2 * zeros > elements ? "more than half of the outputs are 0"
-                                                                       : NULL;
+    return !distinct              ? "all outputs are equal"
+           : 2 * zeros > elements ? "more than half of the outputs are 0"
+                                  : NULL;
 }
 
 static verify_report failure(const check *c, verify_report r)
 {
-    return say(r, VERIFY_FAIL,
-               "%s[%lld,%lld,%lld,%lld]: got %.9g, want %.9g, off by %.3g, allowed %.3g (mostly %s)",
-               r.output, (long long)r.at.b, (long long)r.at.h, (long long)r.at.i, (long long)r.column, r.got,
-               r.want, fabs(r.got - r.want), r.bound,
-               c->which->inputs >= REF_GATHER ? "probe" : ref_term_names[r.term]);
+    return say(
+        r, VERIFY_FAIL,
+        "%s[%lld,%lld,%lld,%lld]: got %.9g, want %.9g, off by %.3g, allowed %.3g (mostly %s)",
+        r.output, (long long)r.at.b, (long long)r.at.h, (long long)r.at.i, (long long)r.column,
+        r.got, r.want, fabs(r.got - r.want), r.bound,
+        c->which->inputs >= REF_GATHER ? "probe" : ref_term_names[r.term]);
 }
 
 static int64_t elements_per_row(const attn_problem *p, ref_distribution inputs)
@@ -274,13 +287,15 @@ static int64_t elements_per_row(const attn_problem *p, ref_distribution inputs)
     return p->v_dim + p->wants_lse + (p->weights ? p->kv_len : 0);
 }
 
-verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which, const ref_inputs *in,
-                             int64_t rows)
+verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
+                             const ref_inputs *in, int64_t rows)
 {
     verify_report r = {0};
     check c = {kernel, which, &which->problem, in, kernel->claims(&which->problem)};
     int64_t stray = all_strays(&c);
-    if (stray) return say(r, VERIFY_FAIL, "%lld elements outside the outputs were written", (long long)stray);
+    if (stray)
+        return say(r, VERIFY_FAIL, "%lld elements outside the outputs were written",
+                   (long long)stray);
     if (!judge_rows(&c, rows, &r)) return say(r, VERIFY_FAIL, "no memory for the reference");
     if (r.output && !(r.share <= 1)) return failure(&c, r);
     if (r.compared != r.rows * elements_per_row(c.p, which->inputs))
@@ -298,13 +313,15 @@ static verify_report check_inputs(const check *c, ref_inputs *in, verify_options
     if (attn_run(c->kernel, c->p, &in->tensors, &exec, &error))
         return say((verify_report){0}, VERIFY_FAIL, "the kernel did not run: %.200s", error.text);
     verify_report r = verify_outputs(c->kernel, c->which, in, options.rows);
-    if (r.status == VERIFY_PASS && options.repeat && c->claims.deterministic && !repeats(c, in, others))
+    if (r.status == VERIFY_PASS && options.repeat && c->claims.deterministic &&
+        !repeats(c, in, others))
         return say(r, VERIFY_FAIL, "claims determinism, but %d and %d threads give other bits",
                    options.threads, others);
     return r;
 }
 
-verify_report verify_check(const attn_kernel *kernel, const verify_case *which, verify_options options)
+verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
+                           verify_options options)
 {
     verify_report none = {0};
     const attn_problem *p = &which->problem;
@@ -313,7 +330,9 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which, 
     reason = ref_probe_refuses(p, which->inputs);
     if (reason) return say(none, VERIFY_SKIP, "probe: %s", reason);
     ref_inputs *in = ref_inputs_new(p, which->inputs, which->layout, which->seed);
-    if (!in) return say(none, VERIFY_FAIL, "no memory for %lld bytes of inputs", (long long)ref_inputs_bytes(p));
+    if (!in)
+        return say(none, VERIFY_FAIL, "no memory for %lld bytes of inputs",
+                   (long long)ref_inputs_bytes(p));
     check c = {kernel, which, p, in, kernel->claims(p)};
     verify_report r = check_inputs(&c, in, options);
     ref_inputs_free(in);

@@ -1,7 +1,8 @@
-/* test_check.c: can the verifier fail? Kernels that are wrong in known ways must be caught, by the quick suite
- * and nothing else. (The whole catalogue of mutants is larger; this is the proof that the judge is awake.)
+/* test_check.c: can the verifier fail? Kernels that are wrong in known ways must be caught, by the
+ * quick suite and nothing else. (The whole catalogue of mutants is larger; this is the proof that
+ * the judge is awake.)
  *
- * Each is naive_scalar with something done to the problem, the tensors or the outputs on the way. */
+ * Each is naive_scalar with something done to problem, tensors or outputs on the way. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,8 @@
 
 typedef void damage(attn_problem *p, attn_tensors *t, attn_slice *s, bool after);
 
-static damage *current; /* what the kernel under test does; set before each check, single threaded */
+/* What the kernel under test does; set before each check. */
+static damage *current;
 
 static void wrong_run(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
 {
@@ -28,57 +30,77 @@ static void wrong_run(const attn_problem *p, const attn_tensors *t, attn_slice s
     current(&wrong_p, &wrong_t, &wrong_s, true);
 }
 
-#define DAMAGE(name) static void name(attn_problem *p, attn_tensors *t, attn_slice *s, bool after)
-#define UNUSED (void)p, (void)t, (void)s, (void)after
+#define UNUSED __attribute__((unused))
+#define DAMAGE(name)                                                                               \
+    static void name(UNUSED attn_problem *p, UNUSED attn_tensors *t, UNUSED attn_slice *s,         \
+                     UNUSED bool after)
 
-DAMAGE(nothing) { UNUSED; }
-DAMAGE(scale_of_v_dim) { UNUSED; p->scale = (float)(1 / sqrt((double)p->v_dim)); }
-DAMAGE(scale_off_by_one_percent) { UNUSED; p->scale *= 1.01f; }
-DAMAGE(causal_dropped) { UNUSED; p->causal = false; }
-DAMAGE(causal_top_left) { UNUSED; if (p->causal) p->q_offset = 0; }
-DAMAGE(causal_leaks_one) { UNUSED; if (p->causal) p->causal = false, p->window_right = 1; }
-DAMAGE(window_one_wider) { UNUSED; if (p->window_left >= 0) p->window_left++; }
-DAMAGE(window_one_narrower) { UNUSED; if (p->window_left > 0) p->window_left--; }
-DAMAGE(last_key_lost) { UNUSED; if (!after && p->kv_len > 1 && !p->has_kv_lens && !p->weights) p->kv_len--; }
-DAMAGE(lengths_ignored) { UNUSED; p->has_kv_lens = false; }
-DAMAGE(softcap_ignored) { UNUSED; p->softcap = 0; }
-DAMAGE(sink_ignored) { UNUSED; p->has_sinks = false; }
-DAMAGE(alibi_ignored) { UNUSED; p->has_alibi = false; }
-DAMAGE(bias_ignored) { UNUSED; p->has_bias = false; }
-DAMAGE(mask_of_head_0) { UNUSED; t->mask.head_stride = 0; }
-DAMAGE(mask_of_row_0) { UNUSED; t->mask.row_stride = 0; }
-DAMAGE(kv_head_0) { UNUSED; t->k.head_stride = 0; }
-DAMAGE(v_assumed_contiguous) { UNUSED; t->v.row_stride = p->v_dim; }
-DAMAGE(lse_without_log) { UNUSED; if (after && p->wants_lse) t->lse.data[s->head * t->lse.head_stride + s->batch * t->lse.batch_stride + s->q_begin * t->lse.row_stride] = 1; }
-
+DAMAGE(nothing) {}
+DAMAGE(scale_of_v_dim) { p->scale = (float)(1 / sqrt((double)p->v_dim)); }
+DAMAGE(scale_off_by_one_percent) { p->scale *= 1.01f; }
+DAMAGE(causal_dropped) { p->causal = false; }
+DAMAGE(causal_top_left)
+{
+    if (p->causal) p->q_offset = 0;
+}
+DAMAGE(causal_leaks_one)
+{
+    if (p->causal) p->causal = false, p->window_right = 1;
+}
+DAMAGE(window_one_wider)
+{
+    if (p->window_left >= 0) p->window_left++;
+}
+DAMAGE(window_one_narrower)
+{
+    if (p->window_left > 0) p->window_left--;
+}
+DAMAGE(last_key_lost)
+{
+    if (!after && p->kv_len > 1 && !p->has_kv_lens && !p->weights) p->kv_len--;
+}
+DAMAGE(lengths_ignored) { p->has_kv_lens = false; }
+DAMAGE(softcap_ignored) { p->softcap = 0; }
+DAMAGE(sink_ignored) { p->has_sinks = false; }
+DAMAGE(alibi_ignored) { p->has_alibi = false; }
+DAMAGE(bias_ignored) { p->has_bias = false; }
+DAMAGE(mask_of_head_0) { t->mask.head_stride = 0; }
+DAMAGE(mask_of_row_0) { t->mask.row_stride = 0; }
+DAMAGE(kv_head_0) { t->k.head_stride = 0; }
+DAMAGE(v_assumed_contiguous) { t->v.row_stride = p->v_dim; }
 static float *first_row(const attn_tensors *t, const attn_slice *s)
 {
     return t->out.data + s->batch * t->out.batch_stride + s->head * t->out.head_stride +
            s->q_begin * t->out.row_stride;
 }
 
+DAMAGE(lse_wrong)
+{
+    attn_output *lse = &t->lse;
+    if (after && p->wants_lse)
+        lse->data[s->batch * lse->batch_stride + s->head * lse->head_stride +
+                  s->q_begin * lse->row_stride] = 1;
+}
+
 DAMAGE(last_column_unwritten)
 {
-    UNUSED;
     if (after) memcpy(first_row(t, s) + p->v_dim - 1, &(int32_t){REF_CANARY}, 4);
 }
 
 DAMAGE(writes_past_a_row)
 {
-    UNUSED;
     if (after && s->head + 1 == p->q_heads && s->batch + 1 == p->batch)
         first_row(t, s)[(s->q_end - s->q_begin - 1) * t->out.row_stride + p->v_dim] = 0;
 }
 
 DAMAGE(first_row_zeroed)
 {
-    UNUSED;
-    if (after) for (int64_t c = 0; c < p->v_dim; c++) first_row(t, s)[c] = 0;
+    if (after)
+        for (int64_t c = 0; c < p->v_dim; c++) first_row(t, s)[c] = 0;
 }
 
 DAMAGE(output_in_bfloat16)
 {
-    UNUSED;
     for (int64_t i = 0; after && i < s->q_end - s->q_begin; i++)
         for (int64_t c = 0; c < p->v_dim; c++) {
             uint32_t bits;
@@ -92,17 +114,28 @@ DAMAGE(output_in_bfloat16)
 DAMAGE(not_deterministic)
 {
     static int calls;
-    UNUSED;
     if (after) first_row(t, s)[0] += (float)(calls++ % 2) * 1e-7f * first_row(t, s)[0];
 }
 
-static const struct { const char *name; damage *run; } wrong[] = {
-#define ROW(name) {#name, name}
-    ROW(scale_of_v_dim), ROW(scale_off_by_one_percent), ROW(causal_dropped), ROW(causal_top_left),
-    ROW(causal_leaks_one), ROW(window_one_wider), ROW(window_one_narrower), ROW(last_key_lost),
-    ROW(lengths_ignored), ROW(softcap_ignored), ROW(sink_ignored), ROW(alibi_ignored), ROW(bias_ignored),
-    ROW(mask_of_head_0), ROW(mask_of_row_0), ROW(kv_head_0), ROW(v_assumed_contiguous), ROW(lse_without_log),
-    ROW(last_column_unwritten), ROW(writes_past_a_row), ROW(first_row_zeroed), ROW(output_in_bfloat16),
+static const struct {
+    const char *name;
+    damage *run;
+} wrong[] = {
+#define ROW(name)                                                                                  \
+    {                                                                                              \
+#name, name                                                                                \
+    }
+    ROW(scale_of_v_dim),        ROW(scale_off_by_one_percent),
+    ROW(causal_dropped),        ROW(causal_top_left),
+    ROW(causal_leaks_one),      ROW(window_one_wider),
+    ROW(window_one_narrower),   ROW(last_key_lost),
+    ROW(lengths_ignored),       ROW(softcap_ignored),
+    ROW(sink_ignored),          ROW(alibi_ignored),
+    ROW(bias_ignored),          ROW(mask_of_head_0),
+    ROW(mask_of_row_0),         ROW(kv_head_0),
+    ROW(v_assumed_contiguous),  ROW(lse_wrong),
+    ROW(last_column_unwritten), ROW(writes_past_a_row),
+    ROW(first_row_zeroed),      ROW(output_in_bfloat16),
     ROW(not_deterministic),
 };
 

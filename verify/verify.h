@@ -18,47 +18,49 @@ typedef enum verify_status { VERIFY_PASS, VERIFY_FAIL, VERIFY_SKIP } verify_stat
 /* The verdict, and the element that used most of its bound. */
 typedef struct verify_report {
     verify_status status;
-    char reason[320];   /* why it failed or was skipped; empty on a pass */
-    double share;       /* |got - want| / bound of the worst element; infinity if its class differs */
+    char reason[320]; /* why it failed or was skipped; empty on a pass */
+    double share;     /* |got - want| / bound of the worst element; infinity if its class differs */
     const char *output; /* "out", "lse" or "weights" */
     ref_place at;
     int64_t column;
     double got, want, bound;
-    ref_term term;       /* what dominates the bound there */
-    double max_error;    /* largest |got - want| over finite elements of out */
-    int64_t rows;        /* rows that were judged */
-    int64_t compared;    /* elements that were judged */
+    ref_term term;    /* what dominates the bound there */
+    double max_error; /* largest |got - want| over finite elements of out */
+    int64_t rows;     /* rows that were judged */
+    int64_t compared; /* elements that were judged */
 } verify_report;
 
 typedef struct verify_options {
     int threads;  /* of the kernel's run, >= 1 */
-    int64_t rows; /* query rows to judge; 0 = all, else spread evenly with the first and last among them */
+    int64_t rows; /* query rows to judge; 0 = all, else spread evenly from first to last */
     bool repeat;  /* also compare the bits of a second run with other threads */
 } verify_options;
 
 /* Runs the kernel on the case and judges what it wrote. What is checked, in this order:
  *   the kernel accepts the problem (else skipped) and returns ATTN_OK;
  *   nothing outside its outputs was written, and every element inside was;
- *   every judged element has the class of the truth and is within the derived bound, or, for the inputs
- *   "gather" and "uniform", equals the answer that needs no reference (4u|v| and 2u|o|);
+ *   every judged element has the class of the truth and is within the derived bound, or, for the
+ *   inputs "gather" and "uniform", equals the answer that needs no reference (4u|v| and 2u|o|);
  *   the truth is not vacuous: enough distinct values, not mostly zeros, all elements compared;
  *   a kernel that claims determinism gives the same bits with another number of threads. */
-verify_report verify_check(const attn_kernel *kernel, const verify_case *which, verify_options options);
+verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
+                           verify_options options);
 
-/* The middle three of these checks, on outputs that the kernel has already written to `inputs` (which were
- * poisoned before). For callers that run the kernel themselves. */
-verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which, const ref_inputs *inputs,
-                             int64_t rows);
+/* The middle three of these checks, on outputs that the kernel has already written to `inputs`
+ * (which were poisoned before). For callers that run the kernel themselves. */
+verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
+                             const ref_inputs *inputs, int64_t rows);
 
-/* The cases of a suite ("quick") for this seed. Returns a malloc'ed array of *count cases, NULL for an unknown
- * name. */
+/* The cases of a suite ("quick") for this seed. Returns a malloc'ed array of *count cases, NULL for
+ * an unknown name. */
 verify_case *verify_suite(const char *suite, uint64_t seed, int *count);
 
 /* All inputs and layouts that make sense for one problem; appended to *cases (realloc'ed). */
-void verify_add_problem(const attn_problem *problem, uint64_t seed, verify_case **cases, int *count);
+void verify_add_problem(const attn_problem *problem, uint64_t seed, verify_case **cases,
+                        int *count);
 
-/* The options of `attest verify` that run exactly this case, e.g. "--problems q5d3 --inputs gather --layout
- * gaps --seed 7". */
+/* The options of `attest verify` that run exactly this case, e.g. "--problems q5d3 --inputs gather
+ * --layout gaps --seed 7". */
 void verify_replay(const verify_case *which, char *text, size_t size);
 
 #endif

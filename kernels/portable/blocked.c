@@ -1,10 +1,10 @@
 /* blocked.c: exact attention in tiles, with memory that does not grow with the sequence.
  *
- * For a block of Q_BLOCK queries the keys pass by in blocks of K_BLOCK; a running maximum and sum per query
- * make the softmax exact (online softmax: Milakov and Gimelshein 2018; tiling: Dao et al. 2022). Lanes are
- * queries: the query block is transposed once, every score of a tile has its query in a lane, so maximum, sum
- * and exponential never cross lanes, and K and V are broadcast in place. Plain C: the compiler vectorises the
- * loops over lanes with whatever its row of the table allows.
+ * For a block of Q_BLOCK queries the keys pass by in blocks of K_BLOCK; a running maximum and sum
+ * per query make the softmax exact (online softmax: Milakov and Gimelshein 2018; tiling: Dao et al.
+ * 2022). Lanes are queries: the query block is transposed once, every score of a tile has its query
+ * in a lane, so maximum, sum and exponential never cross lanes, and K and V are broadcast in place.
+ * Plain C: the compiler vectorises the loops over lanes with whatever its row of the table allows.
  *
  * Memory: 4 Q_BLOCK (qk_dim + v_dim + K_BLOCK + 3) bytes per thread. */
 #include "kernels/kernel.h"
@@ -13,8 +13,8 @@
 enum {
     Q_BLOCK = 64,
     K_BLOCK = 64,
-    LANES = VEC_BYTES / 2,                 /* two vectors of queries ... */
-    TILE = VEC_REGISTERS == 32 ? 8 : 4,    /* ... times this many keys or columns fill the registers */
+    LANES = VEC_BYTES / 2,              /* two vectors of queries ... */
+    TILE = VEC_REGISTERS == 32 ? 8 : 4, /* ... times this many keys or columns fill the registers */
 };
 
 /* One query block's state. q, s and o are transposed: [..][Q_BLOCK], a query per lane. */
@@ -30,7 +30,8 @@ typedef struct block {
 static const char *blocked_refuses(const attn_problem *p)
 {
     if (p->score != ATTN_DOT) return "computes dot scores only";
-    if (p->select != ATTN_SOFTMAX) return "never holds a whole row of scores, which hardmax and top-k need";
+    if (p->select != ATTN_SOFTMAX)
+        return "never holds a whole row of scores, which hardmax and top-k need";
     return NULL;
 }
 
@@ -42,8 +43,12 @@ static int64_t blocked_scratch_bytes(const attn_problem *p)
 static attn_claims blocked_claims(const attn_problem *p)
 {
     int64_t blocks = (p->kv_len + K_BLOCK - 1) / K_BLOCK;
-    return (attn_claims){.exp_ulp = EXP_ULP, .tanh_ulp = 2, .sum_height = p->kv_len + blocks + 1,
-                         .rescales = blocks, .flush = 0x1p-126, .deterministic = true};
+    return (attn_claims){.exp_ulp = EXP_ULP,
+                         .tanh_ulp = 2,
+                         .sum_height = p->kv_len + blocks + 1,
+                         .rescales = blocks,
+                         .flush = 0x1p-126,
+                         .deterministic = true};
 }
 
 static block block_of(const attn_problem *p, attn_slice slice, float *scratch)
@@ -60,10 +65,12 @@ static block block_of(const attn_problem *p, attn_slice slice, float *scratch)
 }
 
 /* The one inner loop, for scores and for the output alike:
- *     out[t][l] += sum over x of a[t * a_tile + x * a_step] * in[x][l]      t < tile, x < steps, l < LANES */
-static inline __attribute__((always_inline)) void multiply_tile(int tile, const float *a, int64_t a_tile,
-                                                                int64_t a_step, const float *in,
-                                                                int64_t steps, float *out)
+ *     out[t][l] += sum over x of a[t * a_tile + x * a_step] * in[x][l]
+ * for t < tile, x < steps, l < LANES. */
+static inline __attribute__((always_inline)) void multiply_tile(int tile, const float *a,
+                                                                int64_t a_tile, int64_t a_step,
+                                                                const float *in, int64_t steps,
+                                                                float *out)
 {
     float sum[TILE][LANES];
     for (int t = 0; t < tile; t++)
@@ -86,7 +93,8 @@ static void multiply(const float *a, int64_t tiles, int64_t a_tile, int64_t a_st
     int64_t t = 0;
     for (; t + TILE <= tiles; t += TILE)
         for (int64_t l = 0; l < lanes; l += LANES)
-            multiply_tile(TILE, a + t * a_tile, a_tile, a_step, in + l, steps, out + t * Q_BLOCK + l);
+            multiply_tile(TILE, a + t * a_tile, a_tile, a_step, in + l, steps,
+                          out + t * Q_BLOCK + l);
     for (; t < tiles; t++)
         for (int64_t l = 0; l < lanes; l += LANES)
             multiply_tile(1, a + t * a_tile, a_tile, a_step, in + l, steps, out + t * Q_BLOCK + l);
@@ -106,15 +114,18 @@ static void start_block(const attn_problem *p, const head_view *v, const block *
     }
 }
 
-/* Are all these keys visible to all rows, with nothing to add? Then the block needs no mask at all. */
-static bool fully_visible(const attn_problem *p, const head_view *v, const block *b, int64_t j0, int64_t j1)
+/* Are all these keys visible to all rows, with nothing to add? Then the block needs no mask. */
+static bool fully_visible(const attn_problem *p, const head_view *v, const block *b, int64_t j0,
+                          int64_t j1)
 {
     if (v->mask || v->bias || p->has_alibi) return false;
-    key_range first = visible_range(p, v, b->q_begin), last = visible_range(p, v, b->q_begin + b->rows - 1);
+    key_range first = visible_range(p, v, b->q_begin),
+              last = visible_range(p, v, b->q_begin + b->rows - 1);
     return j0 >= last.first && j1 <= first.last;
 }
 
-static void apply_masks(const attn_problem *p, const head_view *v, const block *b, int64_t j0, int64_t j1)
+static void apply_masks(const attn_problem *p, const head_view *v, const block *b, int64_t j0,
+                        int64_t j1)
 {
     for (int64_t l = 0; l < b->rows; l++) {
         int64_t i = b->q_begin + l;
@@ -141,8 +152,10 @@ static void write_weights(const head_view *v, const block *b, int64_t j0, int64_
             v->weights[(b->q_begin + l) * v->weights_row + j] = b->s[(j - j0) * Q_BLOCK + l];
 }
 
-/* Scores of keys j0 <= j < j1 in every form the problem asks for. Returns whether masks were needed. */
-static bool score_block(const attn_problem *p, const head_view *v, const block *b, int64_t j0, int64_t j1)
+/* Scores of keys j0 <= j < j1 in every form the problem asks for. Returns whether masks were
+ * needed. */
+static bool score_block(const attn_problem *p, const head_view *v, const block *b, int64_t j0,
+                        int64_t j1)
 {
     int64_t keys = j1 - j0;
     bool masked = !fully_visible(p, v, b, j0, j1);
@@ -158,7 +171,8 @@ static bool score_block(const attn_problem *p, const head_view *v, const block *
     return masked;
 }
 
-/* Online softmax: new maximum, weights in place of the scores, the factor that brings older sums along. */
+/* Online softmax: new maximum, weights in place of the scores, the factor that brings older sums
+ * along. */
 static void update_softmax(const block *b, int64_t keys)
 {
     float zero[Q_BLOCK]; /* what is subtracted: the maximum, or 0 while no key was seen */
@@ -197,21 +211,24 @@ static bool all_finite(const attn_problem *p, const head_view *v, int64_t j0, in
     return zero == 0;
 }
 
-/* Values behind a mask may be NaN or inf, and 0 * NaN would leak: add visible keys only, one at a time. */
-static void add_visible_values(const attn_problem *p, const head_view *v, const block *b, int64_t j0,
-                               int64_t j1)
+/* Values behind a mask may be NaN or inf, and 0 * NaN would leak: add visible keys only, one at a
+ * time. */
+static void add_visible_values(const attn_problem *p, const head_view *v, const block *b,
+                               int64_t j0, int64_t j1)
 {
     for (int64_t l = 0; l < b->rows; l++) {
         key_range seen = visible_range(p, v, b->q_begin + l);
         for (int64_t j = j0; j < j1; j++) {
-            if (j < seen.first || j >= seen.last || score_bias(v, b->q_begin + l, j) == -INFINITY) continue;
+            if (j < seen.first || j >= seen.last || score_bias(v, b->q_begin + l, j) == -INFINITY)
+                continue;
             for (int64_t c = 0; c < p->v_dim; c++)
                 b->o[c * Q_BLOCK + l] += b->s[(j - j0) * Q_BLOCK + l] * v->v[j * v->v_row + c];
         }
     }
 }
 
-static void add_block(const attn_problem *p, const head_view *v, const block *b, int64_t j0, int64_t j1)
+static void add_block(const attn_problem *p, const head_view *v, const block *b, int64_t j0,
+                      int64_t j1)
 {
     bool masked = score_block(p, v, b, j0, j1);
     update_softmax(b, j1 - j0);
@@ -235,11 +252,13 @@ static void finish_block(const attn_problem *p, const head_view *v, const block 
     }
 }
 
-static void blocked_run(const attn_problem *p, const attn_tensors *t, attn_slice slice, void *scratch)
+static void blocked_run(const attn_problem *p, const attn_tensors *t, attn_slice slice,
+                        void *scratch)
 {
     head_view v = head_view_of(p, t, slice.batch, slice.head);
     block b = block_of(p, slice, scratch);
-    key_range top = visible_range(p, &v, slice.q_begin), bottom = visible_range(p, &v, slice.q_end - 1);
+    key_range top = visible_range(p, &v, slice.q_begin),
+              bottom = visible_range(p, &v, slice.q_end - 1);
     int64_t first = p->weights ? 0 : top.first, last = p->weights ? p->kv_len : bottom.last;
     start_block(p, &v, &b);
     for (int64_t j = first; j < last; j += K_BLOCK)

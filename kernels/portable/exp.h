@@ -1,10 +1,11 @@
 /* exp.h: e^x for floats in straight-line C that a compiler can vectorise, no library call.
  *
- * Method: x = n ln 2 + r with n = round(x / ln 2), |r| <= ln(2)/2; e^r by a polynomial of degree 6 (relative
- * minimax, fitted by weighted least squares on Chebyshev nodes); the result is scaled by 2^n in two steps,
- * so that subnormal results are rounded once and underflow is gradual. n comes from the bits of a float to
- * which 1.5 * 2^23 was added, so there is no float-to-int conversion that could overflow.
- * Domain: x <= 88 and NaN, which stays NaN; below -104 the result is +0. Claim: EXP_ULP. */
+ * Method: x = n ln 2 + r with n = round(x / ln 2), |r| <= ln(2)/2; e^r by a polynomial of degree 6
+ * (relative minimax, fitted by weighted least squares on Chebyshev nodes); the result is scaled by
+ * 2^n in two steps, so that subnormal results are rounded once and underflow is gradual. n comes
+ * from the bits of a float to which 1.5 * 2^23 was added, so there is no float-to-int conversion
+ * that could overflow. Domain: x <= 88 and NaN, which stays NaN; below -104 the result is +0.
+ * Claim: EXP_ULP. */
 #ifndef KERNELS_PORTABLE_EXP_H
 #define KERNELS_PORTABLE_EXP_H
 
@@ -24,9 +25,10 @@ static inline float exp_power_of_two(int32_t n)
 static inline float exp_float(float x)
 {
     const float round_bias = 0x1.8p23f;
-    const float log2e = 0x1.715476p0f;      /* 1.44269502 */
-    const float ln2_high = 0x1.62e400p-1f;  /* 0.693145752, 15 bits: n * ln2_high is exact for |n| < 512 */
-    const float ln2_low = 0x1.7f7d1cp-20f;  /* 1.42860677e-6 */
+    const float log2e = 0x1.715476p0f; /* 1.44269502 */
+    const float ln2_high =
+        0x1.62e400p-1f; /* 0.693145752, 15 bits: n * ln2_high is exact for |n| < 512 */
+    const float ln2_low = 0x1.7f7d1cp-20f; /* 1.42860677e-6 */
     x = x < -104.0f ? -104.0f : x;
     float shifted = x * log2e + round_bias;
     float n = shifted - round_bias;

@@ -1,8 +1,8 @@
 /* naive.c: attention as the formula reads, the yardstick that everything else is compared with.
  *
- * Three passes over a materialised score matrix of one head: scores, softmax, weighted sum. Scratch is
- * q_len x kv_len floats per thread, which is the memory wall that tiled kernels remove. Does everything that
- * the API can say. Source: Vaswani et al. 2017, section 3.2.1, as written. */
+ * Three passes over a materialised score matrix of one head: scores, softmax, weighted sum. Scratch
+ * is q_len x kv_len floats per thread, which is the memory wall that tiled kernels remove. Does
+ * everything that the API can say. Source: Vaswani et al. 2017, section 3.2.1, as written. */
 #include "kernels/kernel.h"
 
 static const char *naive_refuses(const attn_problem *p)
@@ -13,12 +13,16 @@ static const char *naive_refuses(const attn_problem *p)
 
 static int64_t naive_scratch_bytes(const attn_problem *p) { return 4 * p->q_len * (p->kv_len + 1); }
 
-/* libm's expf and tanhf: at most 1 and 2 ULP (glibc manual, "Errors in Math Functions"). One long sum per
- * output, nothing is rescaled. */
+/* libm's expf and tanhf: at most 1 and 2 ULP (glibc manual, "Errors in Math Functions"). One long
+ * sum per output, nothing is rescaled. */
 static attn_claims naive_claims(const attn_problem *p)
 {
-    return (attn_claims){.exp_ulp = 1, .tanh_ulp = 2, .sum_height = p->kv_len + 1, .rescales = 0,
-                         .flush = 0x1p-126, .deterministic = true};
+    return (attn_claims){.exp_ulp = 1,
+                         .tanh_ulp = 2,
+                         .sum_height = p->kv_len + 1,
+                         .rescales = 0,
+                         .flush = 0x1p-126,
+                         .deterministic = true};
 }
 
 static float dot_score(const float *q, const float *k, int64_t n)
@@ -36,7 +40,8 @@ static float additive_score(const float *q, const float *k, const float *va, int
 }
 
 /* Pass 1, row i: s[j] = masked score of every key; the raw or capped ones also go to `weights`. */
-static void score_row(const attn_problem *p, const attn_tensors *t, const head_view *v, int64_t i, float *s)
+static void score_row(const attn_problem *p, const attn_tensors *t, const head_view *v, int64_t i,
+                      float *s)
 {
     const float *q = v->q + i * v->q_row;
     float *weights = v->weights ? v->weights + i * v->weights_row : NULL;
@@ -51,8 +56,9 @@ static void score_row(const attn_problem *p, const attn_tensors *t, const head_v
             continue;
         }
         const float *k = v->k + j * v->k_row;
-        float raw = p->scale * (p->score == ATTN_DOT ? dot_score(q, k, p->qk_dim)
-                                                     : additive_score(q, k, t->score_vector, p->qk_dim));
+        float raw =
+            p->scale * (p->score == ATTN_DOT ? dot_score(q, k, p->qk_dim)
+                                             : additive_score(q, k, t->score_vector, p->qk_dim));
         float capped = p->softcap > 0 ? p->softcap * tanhf(raw / p->softcap) : raw;
         if (all_pairs) weights[j] = p->weights == ATTN_WEIGHTS_RAW ? raw : capped;
         s[j] = hidden ? -INFINITY : capped + bias;
@@ -61,8 +67,8 @@ static void score_row(const attn_problem *p, const attn_tensors *t, const head_v
         weights[j] = s[j];
 }
 
-/* Index of the largest score that is not yet marked by `taken`, lowest index first; NaN counts as largest.
- * -1 if none is left. */
+/* Index of the largest score that is not yet marked by `taken`, lowest index first; NaN counts as
+ * largest. -1 if none is left. */
 static int64_t best_key(const float *s, const float *taken_above, int64_t after, int64_t n)
 {
     int64_t best = -1;
@@ -90,9 +96,10 @@ static void keep_best(float *s, int64_t n, int64_t k)
         if (s[j] < score || (s[j] == score && j > cut)) s[j] = -INFINITY;
 }
 
-/* Pass 2, row i: s[j] becomes e^(s[j] - max); hidden keys get exactly 0. The division by the sum is left to
- * the output row, which then is rounded once. */
-static void softmax_row(const attn_problem *p, const head_view *v, int64_t i, float *s, float *inverse)
+/* Pass 2, row i: s[j] becomes e^(s[j] - max); hidden keys get exactly 0. The division by the sum is
+ * left to the output row, which then is rounded once. */
+static void softmax_row(const attn_problem *p, const head_view *v, int64_t i, float *s,
+                        float *inverse)
 {
     int64_t n = p->kv_len;
     float max = v->sink, sum = 0;
@@ -110,8 +117,8 @@ static void softmax_row(const attn_problem *p, const head_view *v, int64_t i, fl
         v->weights[i * v->weights_row + j] = s[j] * *inverse;
 }
 
-/* Pass 3, row i: O[i,:] = sum of weights[j] V[j,:] times inverse, over the visible keys only: values behind a
- * mask may be NaN. */
+/* Pass 3, row i: O[i,:] = sum of weights[j] V[j,:] times inverse, over the visible keys only:
+ * values behind a mask may be NaN. */
 static void weighted_sum(const attn_problem *p, const head_view *v, int64_t i, const float *weights,
                          float inverse)
 {
@@ -119,7 +126,8 @@ static void weighted_sum(const attn_problem *p, const head_view *v, int64_t i, c
     key_range seen = visible_range(p, v, i);
     for (int64_t c = 0; c < p->v_dim; c++) out[c] = 0;
     for (int64_t j = seen.first; j < seen.last; j++) {
-        if (weights[j] == 0 && (p->select != ATTN_SOFTMAX || score_bias(v, i, j) == -INFINITY)) continue;
+        if (weights[j] == 0 && (p->select != ATTN_SOFTMAX || score_bias(v, i, j) == -INFINITY))
+            continue;
         const float *value = v->v + j * v->v_row;
         for (int64_t c = 0; c < p->v_dim; c++) out[c] += weights[j] * value[c];
     }

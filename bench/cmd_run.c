@@ -1,0 +1,210 @@
+/* cmd_run.c: `attest run`: attention of the tensors in .npy files.
+ *
+ * Two forms: a case directory in, out_<name>.npy out; or q, k and v as single files. Both make a
+ * case_record, run one kernel on it, and only then write. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bench/command.h"
+#include "verify/conform.h"
+
+typedef struct run_options {
+    const char *kernel, *threads, *output;
+    const char *q, *k, *v, *mask, *problem, *weights, *lse;
+    bool causal;
+    int64_t thread_count;
+} run_options;
+
+/* The kernel by name, or the best one for this problem; NULL after one line on standard error. */
+static const attn_kernel *choose_kernel(const run_options *o, const attn_problem *problem)
+{
+    const attn_kernel *list[256] = {attn_best(problem)};
+    int count = 1;
+    if (o->kernel && strcmp(o->kernel, "best") != 0 && command_kernels(o->kernel, list, &count))
+        return NULL;
+    if (count != 1)
+        return command_error("run: --kernel \"%.40s\" names %d kernels; it must be one", o->kernel,
+                             count),
+               NULL;
+    const char *refusal =
+        list[0] ? attn_supports(list[0], problem) : "no kernel accepts this problem";
+    if (!refusal) return list[0];
+    return command_error("run: kernel %s refuses: %s", list[0] ? list[0]->name : "best", refusal),
+           NULL;
+}
+
+static int compute(const run_options *o, case_record *record)
+{
+    const attn_kernel *kernel = choose_kernel(o, &record->problem);
+    attn_error error;
+    if (!kernel) return EXIT_USAGE;
+    if (conform_run(record, kernel, (int)o->thread_count, &error) == ATTN_OK) return EXIT_RIGHT;
+    return command_error("run: kernel %s: %s", kernel->name, error.text);
+}
+
+static int write_output(const case_output *output, const char *path)
+{
+    npy_array array = output->want;
+    size_t size;
+    int64_t count = npy_count(&array);
+    array.data = malloc((size_t)(count * npy_type_bytes(array.type)) + 1);
+    if (array.data) npy_from_float(output->got, count, array.type, array.data);
+    void *file = array.data ? npy_format(&array, &size) : NULL;
+    int status =
+        file ? command_write(path, file, size)
+             : command_error("run: no memory to write %s, %lld elements", path, (long long)count);
+    free(file);
+    free(array.data);
+    return status;
+}
+
+/* ---- a case directory ------------------------------------------------------------ */
+
+/* Is `folder` a folder that can be written into, or can it be made? */
+static int check_folder(const char *folder)
+{
+    struct stat info;
+    char inside[4096];
+    if (stat(folder, &info) != 0) return command_can_write(folder);
+    if (!S_ISDIR(info.st_mode)) return command_error("run: -o %s is not a folder", folder);
+    if (snprintf(inside, sizeof inside, "%s/out", folder) >= (int)sizeof inside)
+        return command_error("run: the path %.60s... is too long", folder);
+    return command_can_write(inside);
+}
+
+static int write_folder(const case_record *record, const char *folder)
+{
+    char path[4096];
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return command_error("run: cannot make %s: %s", folder, strerror(errno));
+    for (int o = 0; o < record->output_count; o++) {
+        if (snprintf(path, sizeof path, "%s/out_%s.npy", folder, record->outputs[o].name) >=
+            (int)sizeof path)
+            return command_error("run: the path %.60s... is too long", folder);
+        if (write_output(&record->outputs[o], path)) return EXIT_USAGE;
+    }
+    return EXIT_RIGHT;
+}
+
+static int run_folder(const run_options *o, const char *folder)
+{
+    case_record record;
+    npy_error error;
+    if (o->q || o->k || o->v || o->mask || o->problem || o->weights || o->lse || o->causal)
+        return command_error("run: the case directory %s brings all tensors; only -o, --kernel and "
+                             "--threads go with it",
+                             folder);
+    if (check_folder(o->output)) return EXIT_USAGE;
+    case_status read = case_read(folder, false, &record, &error);
+    int status = read == CASE_READY         ? EXIT_RIGHT
+                 : read == CASE_UNSUPPORTED ? command_error("run: %s: op %s is unsupported: %s",
+                                                            folder, record.op, error.text)
+                                            : command_error("%s", error.text);
+    if (status == EXIT_RIGHT) status = compute(o, &record);
+    if (status == EXIT_RIGHT) status = write_folder(&record, o->output);
+    case_free(&record);
+    return status;
+}
+
+/* ---- single files ---------------------------------------------------------------- */
+
+/* Two outputs in one file would leave only the last one. */
+static int check_outputs(const run_options *o)
+{
+    const char *paths[] = {o->output, o->weights, o->lse};
+    for (int p = 0; p < 3; p++) {
+        if (paths[p] && command_can_write(paths[p])) return EXIT_USAGE;
+        for (int other = 0; other < p; other++)
+            if (paths[p] && paths[other] && strcmp(paths[p], paths[other]) == 0)
+                return command_error("run: %s is named for two outputs", paths[p]);
+    }
+    return EXIT_RIGHT;
+}
+
+/* Everything between the arrays, which are read, and the files, which are written. */
+static int run_arrays(const run_options *o, const case_arrays *arrays)
+{
+    case_record record;
+    npy_error error;
+    int status = case_from_arrays(arrays, &record, &error) == CASE_READY
+                     ? EXIT_RIGHT
+                     : command_error("%s", error.text);
+    const char *paths[] = {
+        [CASE_OUT] = o->output, [CASE_WEIGHTS] = o->weights, [CASE_LSE] = o->lse};
+    if (status == EXIT_RIGHT) status = compute(o, &record);
+    for (int i = 0; i < record.output_count && status == EXIT_RIGHT; i++)
+        status = write_output(&record.outputs[i], paths[record.outputs[i].role]);
+    case_free(&record);
+    return status;
+}
+
+static int run_files(const run_options *o)
+{
+    const char *paths[] = {o->q, o->k, o->v, o->mask};
+    npy_array arrays[4] = {{0}};
+    attn_problem problem;
+    attn_error detail;
+    npy_error error;
+    int status = EXIT_RIGHT;
+    if (!o->q || !o->k || !o->v)
+        return command_error("run: needs a case directory, or --q, --k and --v; --%s is missing",
+                             !o->q   ? "q"
+                             : !o->k ? "k"
+                                     : "v");
+    if (o->problem && o->causal)
+        return command_error("run: --problem and --causal do not go together; the key says c");
+    if (o->problem && attn_problem_parse(o->problem, &problem, &detail))
+        return command_error("%s", detail.text);
+    if (check_outputs(o)) return EXIT_USAGE;
+    for (int a = 0; a < 4 && status == EXIT_RIGHT; a++)
+        if (paths[a] && !npy_read(paths[a], &arrays[a], &error))
+            status = command_error("%s", error.text);
+    if (status == EXIT_RIGHT) {
+        case_arrays all = {&arrays[0],
+                           &arrays[1],
+                           &arrays[2],
+                           o->mask ? &arrays[3] : NULL,
+                           o->problem ? &problem : NULL,
+                           o->causal,
+                           o->weights != NULL,
+                           o->lse != NULL};
+        status = run_arrays(o, &all);
+    }
+    for (int a = 0; a < 4; a++) npy_free(&arrays[a]);
+    return status;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    run_options o = {.thread_count = 1};
+    const command_option options[] = {
+        {"o", &o.output, NULL, "PATH  folder for a case's out_*.npy; file for --q --k --v"},
+        {"kernel", &o.kernel, NULL, "NAME  default: the best one that accepts the problem"},
+        {"threads", &o.threads, NULL, "N  number of threads (1)"},
+        {"q", &o.q, NULL, "FILE  [[[batch,] heads,] len, dim], float32 or float16"},
+        {"k", &o.k, NULL, "FILE  keys; fewer heads than q share them"},
+        {"v", &o.v, NULL, "FILE  values"},
+        {"mask", &o.mask, NULL, "FILE  bool (true = takes part) or float, broadcast to q x k"},
+        {"problem", &o.problem, NULL, "KEY  rules, e.g. h8q5k9d64c; sizes as in the files"},
+        {"causal", NULL, &o.causal, "query i sees keys up to i + (keys - queries)"},
+        {"weights", &o.weights, NULL, "FILE  also write the weights (as KEY's qk<mode> says)"},
+        {"lse", &o.lse, NULL, "FILE  also write the log of the softmax sums"},
+        {NULL, NULL, NULL, NULL},
+    };
+    int positional;
+    bool done;
+    if (command_parse(argc, argv, options,
+                      "run DIR -o FOLDER, or run --q Q --k K --v V -o O [options]",
+                      "run --q q.npy --k k.npy --v v.npy --causal -o o.npy", &positional, &done))
+        return EXIT_USAGE;
+    if (done) return EXIT_RIGHT;
+    if (command_int("threads", o.threads, 1, ATTN_MAX_THREADS, &o.thread_count)) return EXIT_USAGE;
+    if (!o.output) return command_error("run: -o is missing: where does the result go?");
+    if (positional > 1)
+        return command_error("run: unexpected argument \"%.60s\"; one case directory at a time",
+                             argv[2]);
+    return positional ? run_folder(&o, argv[1]) : run_files(&o);
+}

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Does `attest` answer bad input with one clear line, exit 2 and no file?   test_cli.py ATTEST"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ATTEST = None
+
+
+def attest(*words, **options):
+    """Run the program; returns the finished process with text output."""
+    return subprocess.run([ATTEST, *words], capture_output=True, text=True, timeout=300,
+                          check=False, **options)
+
+
+# Arguments, and a word that the message must hold.
+BAD = [
+    (["frobnicate"], "legal are"),
+    (["list", "--frob"], "--json"),
+    (["list", "extra"], "extra"),
+    (["verify", "--kernels", "nope"], "naive_scalar"),
+    (["verify", "--kernels", ""], "unknown kernel"),
+    (["verify", "--kernels", "naive_auto,naive_auto"], "twice"),
+    (["verify", "--kernels", "blocked_neon"], "unknown kernel"),
+    (["verify", "--problems", "h8x4"], "position 3"),
+    (["verify", "--problems", ""], "empty"),
+    (["verify", "--problems", "q5d4", "--inputs", "loud"], "gauss"),
+    (["verify", "--problems", "q5d4", "--layout", "diagonal"], "heads-first"),
+    (["verify", "--suite", "enormous"], "quick"),
+    (["verify", "--seed", "-3"], "--seed"),
+    (["verify", "--threads", "0"], "--threads"),
+    (["verify", "--require", "z80"], "z80"),
+    (["verify", "--problems", "h64q60000d512", "--kernels", "naive_auto"], "bytes"),
+    (["verify", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
+    (["verify", "--seed"], "needs a value"),
+    (["bench", "--problems", "q0d4"], "no visible pair"),
+    (["bench", "--problems", "q4d4", "--preset", "quick"], "not both"),
+    (["bench", "--preset", "huge"], "scaling"),
+    (["bench", "--threads", "0"], "--threads"),
+    (["bench", "--threads", "1,9999"], "CPUs"),
+    (["bench", "--budget", "soon"], "60s"),
+    (["bench", "--rounds", "1e9"], "--rounds"),
+    (["bench", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
+    (["export", "/no/such/file.json", "--as", "csv"], "/no/such/file.json"),
+    (["export", os.devnull, "--as", "csv"], os.devnull),
+    (["export", "a", "--as", "pdf"], "markdown"),
+    (["export", "--as", "csv"], "one result file"),
+    (["conform", "/no/such/folder"], "/no/such/folder"),
+    (["conform"], "conform"),
+    (["run", "/no/such/folder", "-o", "/tmp"], "/no/such/folder"),
+    (["run", "--q", "/no/q.npy"], "run"),
+    (["env", "now"], "now"),
+]
+
+
+class BadInput(unittest.TestCase):
+    """One line, exit 2, nothing written."""
+
+    def test_messages(self):
+        for words, hint in BAD:
+            with self.subTest(words=words), tempfile.TemporaryDirectory() as folder:
+                done = attest(*words, cwd=folder)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertIn(hint, done.stderr)
+                self.assertEqual(os.listdir(folder), [])
+
+    def test_full_disk(self):
+        for words in (["list", "--json", "/dev/full"], ["list", "--json", "-"], ["list"]):
+            with self.subTest(words=words), open("/dev/full", "w", encoding="utf-8") as full:
+                done = subprocess.run([ATTEST, *words], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, check=False)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("cannot write", done.stderr)
+
+    def test_folder_for_a_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = attest("list", "--json", folder)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(folder, done.stderr)
+            self.assertEqual(os.listdir(folder), [])
+
+
+class GoodInput(unittest.TestCase):
+    """What the interface promises."""
+
+    def test_help_of_every_command(self):
+        for command in ("list", "env", "verify", "run", "conform", "bench", "export"):
+            done = attest(command, "--help")
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("example: attest " + command, done.stdout)
+            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80, done.stdout)
+
+    def test_list(self):
+        kernels = json.loads(attest("list", "--json", "-").stdout)["kernels"]
+        names = [kernel["name"] for kernel in kernels]
+        for name in ("naive_scalar", "naive_auto", "blocked_scalar", "blocked_auto"):
+            self.assertIn(name, names)
+        for kernel in kernels:
+            self.assertEqual(kernel["runs"], not kernel["why"])
+
+    def test_verify(self):
+        done = attest("verify", "--kernels", "naive_auto", "--problems", "h2q9d5c", "--json", "-")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = done.stdout
+        report = json.loads(text[text.index("\n{") + 1:])
+        self.assertEqual(report["failed"], 0)
+        self.assertEqual(len(report["results"]), report["passed"])
+        self.assertRegex(text[:text.index("\n{")].splitlines()[-1],
+                         r"^\d+ passed, 0 failed, 0 skipped$")
+        replay = report["results"][0]["replay"].split()
+        self.assertEqual(attest(*replay[1:]).returncode, 0)
+
+    def test_other_isas_are_skipped_not_passed(self):
+        other = [k["name"] for k in json.loads(attest("list", "--json", "-").stdout)["kernels"]
+                 if not k["runs"]]
+        for name in other:
+            self.assertEqual(attest("verify", "--kernels", name).returncode, 2)
+        tap = attest("verify", "--problems", "q3d3", "--tap").stdout
+        for name in other:
+            self.assertNotIn(f"ok - {name}", tap.replace("# SKIP", ""))
+
+    def test_bench_and_export(self):
+        with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
+            path = os.path.join(folder, "run.json")
+            done = attest("bench", "--kernels", "naive_auto,blocked_auto", "--problems", "h2q64d32",
+                          "--threads", "1", "--rounds", "6", "--json", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(path, encoding="utf-8") as file:
+                run = json.load(file)
+            self.assertEqual(run["schema"], 1)
+            self.assertEqual(len(run["results"]), 2)
+            for result in run["results"]:
+                self.assertTrue(result["verified"])
+                self.assertEqual(len(result["samples"]), result["rounds"])
+                self.assertEqual(result["flops"], 2 * 64 * 64 * 64 * 2)
+                self.assertLessEqual(result["ci_low_ns"], result["median_ns"])
+                self.assertGreaterEqual(result["ci_high_ns"], result["median_ns"])
+                self.assertLess(result["peak_fraction"], 1.02)
+            for name, check in (("csv", self.check_csv), ("markdown", self.check_markdown),
+                                ("gbench", self.check_gbench), ("gbench-flat", self.check_flat)):
+                check(attest("export", path, "--as", name).stdout, run)
+
+    def check_csv(self, text, run):
+        """A header and a row for every sample."""
+        rows = sum(len(result["samples"]) for result in run["results"])
+        self.assertEqual(len(text.splitlines()), rows + 1)
+
+    def check_markdown(self, text, run):
+        """Every kernel in the table, and not longer than a comment may be."""
+        for result in run["results"]:
+            self.assertIn(f"| {result['kernel']} |", text)
+        self.assertLess(len(text), 65536)
+
+    def check_gbench(self, text, run):
+        """The fields that google-benchmark's report.py reads."""
+        data = json.loads(text)
+        self.assertIn("date", data["context"])
+        for entry in data["benchmarks"]:
+            self.assertEqual(entry["time_unit"], "ns")
+            self.assertIn(entry["run_type"], ("iteration", "aggregate"))
+        medians = [entry["real_time"] for entry in data["benchmarks"]
+                   if entry.get("aggregate_name") == "median"]
+        for median, result in zip(medians, run["results"]):
+            self.assertAlmostEqual(median, result["median_ns"], delta=1e-6 * median)
+
+    def check_flat(self, text, run):
+        """One entry per result, names unique."""
+        names = [entry["name"] for entry in json.loads(text)["benchmarks"]]
+        self.assertEqual(len(set(names)), len(run["results"]))
+        self.assertTrue(names[0].startswith("attn/") and names[0].endswith("/real_time"))
+
+
+if __name__ == "__main__":
+    ATTEST = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
