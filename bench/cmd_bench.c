@@ -23,6 +23,7 @@ typedef struct session {
     result_read reads[MOST_THREAD_COUNTS];
     int64_t seed, rounds;
     double budget;
+    json_t *machine; /* as it was before the measuring began */
 } session;
 
 /* ---- options -------------------------------------------------------------------------- */
@@ -146,15 +147,22 @@ static void measure_all(session *s, double planned)
 
 static void print_arm(const result_run *run, const measure_group *g, const measure_arm *arm)
 {
-    if (arm->dropped) return;
+    if (arm->dropped) {
+        printf("%-16s %-22s %2d  skipped: %s\n", arm->kernel->name, g->key, g->threads,
+               arm->dropped);
+        return;
+    }
     if (arm->verdict.status != VERIFY_PASS) {
         printf("%-16s %-22s %2d  void: %s\n", arm->kernel->name, g->key, g->threads,
                arm->verdict.reason);
         return;
     }
     result_line line = result_of(run, g, arm);
-    double spread = line.bounded ? 50 * (line.high_ns - line.low_ns) / line.median_ns : NAN;
-    printf("%-16s %-22s %2d %10.3f %5.1f%% %8.1f %5.1f%%\n", arm->kernel->name, g->key, g->threads,
+    char spread[16] = "-"; /* below 6 rounds there is no interval */
+    if (line.bounded)
+        snprintf(spread, sizeof spread, "%.1f%%",
+                 50 * (line.high_ns - line.low_ns) / line.median_ns);
+    printf("%-16s %-22s %2d %10.3f %6s %8.1f %5.1f%%\n", arm->kernel->name, g->key, g->threads,
            line.median_ns * 1e-6, spread, line.gflops, 100 * line.peak_fraction);
 }
 
@@ -167,20 +175,21 @@ static void print_results(const result_run *run)
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count; a++) {
             skipped += g->arms[a].dropped != NULL;
-            if (g->clean) print_arm(run, g, &g->arms[a]);
+            if (g->clean || g->arms[a].dropped) print_arm(run, g, &g->arms[a]);
         }
         clean += g->clean, dirty += g->dirty;
     }
     double floor = result_noise_floor(run);
     printf("verdict %s; %d rounds, %d dropped as dirty", result_verdict(run), clean, dirty);
     if (floor >= 0) printf("; noise floor %.1f %%", 100 * floor);
-    printf("; %d skipped%s\n", skipped, skipped ? " (reasons: --json)" : "");
+    printf("; %d skipped\n", skipped);
 }
 
 static int finish(session *s, const char *preset, const char *json, double seconds, int argc,
                   char **argv)
 {
-    result_run run = {.groups = s->groups,
+    result_run run = {.machine = s->machine,
+                      .groups = s->groups,
                       .group_count = s->group_count,
                       .peaks = s->peaks,
                       .peak_count = s->peak_count,
@@ -248,11 +257,13 @@ int cmd_bench(int argc, char **argv)
         (json && command_can_write(json)))
         return EXIT_USAGE;
     command_catch_interrupt();
+    s.machine = machine_record();
     double begin = roof_now();
     prepare_all(&s);
     double planned = measure_plan(s.groups, s.group_count, s.budget, (int)s.rounds);
     measure_all(&s, planned);
     int status = finish(&s, preset, json, roof_now() - begin, word_count, words);
+    json_decref(s.machine);
     free(s.groups);
     return status;
 }

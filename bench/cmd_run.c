@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "bench/command.h"
+#include "bench/machine.h"
 #include "verify/conform.h"
 
 typedef struct run_options {
@@ -41,6 +42,11 @@ static int compute(const run_options *o, case_record *record)
     const attn_kernel *kernel = choose_kernel(o, &record->problem);
     attn_error error;
     if (!kernel) return EXIT_USAGE;
+    int64_t scratch = attn_scratch_bytes(kernel, &record->problem, (int)o->thread_count);
+    if (scratch > machine_memory_available())
+        return command_error("run: kernel %s needs %lld bytes of scratch, and %lld are available",
+                             kernel->name, (long long)scratch,
+                             (long long)machine_memory_available());
     if (conform_run(record, kernel, (int)o->thread_count, &error) == ATTN_OK) return EXIT_RIGHT;
     return command_error("run: kernel %s: %s", kernel->name, error.text);
 }

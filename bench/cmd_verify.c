@@ -88,6 +88,15 @@ static int add_problems(session *s, const char *list)
                          : command_error("--problems is empty; an example is \"h8q64d32c q5d3\"");
 }
 
+static int choose_cases(session *s, const char *problems, const char *suite, const char *inputs,
+                        const char *layout)
+{
+    if (problems && add_problems(s, problems)) return EXIT_USAGE;
+    if (!problems) s->cases = verify_suite(suite, (uint64_t)s->seed, &s->case_count);
+    if (!s->cases) return command_error("--suite is \"%.40s\"; legal is quick", suite);
+    return filter_cases(s, inputs, layout);
+}
+
 /* ---- reporting ------------------------------------------------------------------------ */
 
 static const char *const status_names[] = {"pass", "fail", "skip"};
@@ -259,15 +268,14 @@ int cmd_verify(int argc, char **argv)
         command_int("threads", threads, 1, ATTN_MAX_THREADS - 2, &s.threads) ||
         (json && command_can_write(json)))
         return EXIT_USAGE;
-    if (problems && add_problems(&s, problems)) return EXIT_USAGE;
-    if (!problems) s.cases = verify_suite(suite, (uint64_t)s.seed, &s.case_count);
-    if (!s.cases) return command_error("--suite is \"%.40s\"; legal is quick", suite);
-    if (filter_cases(&s, inputs, layout)) return EXIT_USAGE;
-    if (json) s.results = json_array();
-    command_catch_interrupt();
-    run_all(&s);
-    int status = outcome(&s, json);
-    json_decref(s.results);
+    int status = choose_cases(&s, problems, suite, inputs, layout);
+    if (status == EXIT_RIGHT) {
+        if (json) s.results = json_array();
+        command_catch_interrupt();
+        run_all(&s);
+        status = outcome(&s, json);
+        json_decref(s.results);
+    }
     free(s.cases);
     return status;
 }

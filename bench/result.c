@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench/machine.h"
 #include "bench/stats.h"
 #include "bench/version.h"
 
@@ -210,7 +209,7 @@ static json_t *roofs_json(const result_run *run, json_t **reads)
 static json_t *tool_json(void)
 {
     size_t length = strlen(ATTEST_COMMIT);
-    bool dirty = length > 6 && strcmp(ATTEST_COMMIT + length - 6, "-dirty") == 0;
+    bool dirty = length > 6 && strcmp(&ATTEST_COMMIT[length - 6], "-dirty") == 0;
     return json_pack("{s:s, s:s, s:s%, s:b, s:s, s:s}", "name", "attest", "version", ATTEST_VERSION,
                      "commit", ATTEST_COMMIT, dirty ? length - 6 : length, "dirty", dirty,
                      "compiler", ATTEST_COMPILER, "flags", ATTEST_FLAGS);
@@ -224,8 +223,8 @@ json_t *result_json(const result_run *run)
     json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
     for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
     double floor = result_noise_floor(run);
-    return json_pack("{s:i, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",
-                     "schema", 1, "tool", tool_json(), "date", date, "machine", machine_record(),
+    return json_pack("{s:i, s:o, s:s, s:O, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",
+                     "schema", 1, "tool", tool_json(), "date", date, "machine", run->machine,
                      "argv", argv, "preset", text_or_null(run->preset), "seed",
                      (json_int_t)run->seed, "elapsed_s", number(run->seconds), "verdict",
                      result_verdict(run), "noise_floor", floor < 0 ? json_null() : json_real(floor),

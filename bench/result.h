@@ -19,6 +19,7 @@ typedef struct result_read {
 } result_read;
 
 typedef struct result_run {
+    json_t *machine; /* machine_record() from before the run; borrowed */
     const measure_group *groups;
     int group_count;
     const result_peak *peaks;

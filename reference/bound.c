@@ -7,8 +7,8 @@
  *
  * 1. A computed score is s_j + e_j. A dot product of d terms in any order, with or without FMA,
  *    errs by at most gamma_d A_j; scaling before or after adds two roundings and second-order
- *    terms two more: u (d+4) A_j. Softcap has slope <= 1 and a tanh of its own: 2 ULP_tanh + 4 roundings of
- *    s_j. Adding a mask value rounds |s_j| and the value itself: u (2|m_j| + |s_j|).
+ *    terms two more: u (d+4) A_j. Softcap has slope <= 1 and a tanh of its own: 2 ULP_tanh + 4
+ *    roundings of s_j. Adding a mask value rounds |s_j| and the value itself: u (2|m_j| + |s_j|).
  *    For the additive score a term is va tanh(x), x = q + k rounded once: u |x| (1 - tanh^2 x) |va|
  *    from the argument, 2 ULP_tanh u |va tanh x| from the function, (d+4) u |va tanh x| from the
  *    sum.

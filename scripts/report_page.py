@@ -67,12 +67,12 @@ def certainty(run, steps, best):
 
 def strip(run):
     """The verdict strip: (label, value) pairs."""
-    rounds = sum(r.rounds or 0 for r in run.results)
+    samples = sum(r.rounds or 0 for r in run.results)
     dirty = sum(r.dirty or 0 for r in run.results)
     void = sum(not r.verified for r in run.results)
     floor = "not measured" if run.noise_floor is None else text.percent(run.noise_floor)
     return [("results", f"{len(run.results)}, {void} void"),
-            ("rounds", f"{rounds} kept, {dirty} dirty and dropped"),
+            ("samples", f"{samples} kept, {dirty} dirty and dropped"),
             ("noise floor", floor),
             ("smallest detectable effect", text.percent(run.detectable)
              if run.noise_floor is not None else "none: no noise floor")]
