@@ -39,7 +39,8 @@ int main(int argc, char **argv)
     if (argc < 2) return print_commands(stderr), EXIT_USAGE;
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return print_commands(stdout), printed(EXIT_RIGHT);
-    if (strcmp(argv[1], "--version") == 0) return puts("attest " ATTEST_VERSION), EXIT_RIGHT;
+    if (strcmp(argv[1], "--version") == 0)
+        return puts("attest " ATTEST_VERSION), printed(EXIT_RIGHT);
     for (int c = 0; c < COMMANDS; c++)
         if (strcmp(argv[1], commands[c].name) == 0)
             return printed(commands[c].run(argc - 1, argv + 1));

@@ -45,6 +45,8 @@ static int read_threads(session *s, const char *list)
                 "--threads is \"%.40s\"; it must be counts from 1 to %d (the CPUs that this "
                 "process may use), with commas",
                 list, cpus);
+        for (int t = 0; t < s->thread_counts; t++)
+            if (s->threads[t] == count) return command_error("--threads names %ld twice", count);
         if (s->thread_counts == MOST_THREAD_COUNTS)
             return command_error("--threads lists more than 16 counts");
         s->threads[s->thread_counts++] = (int)count;
@@ -90,7 +92,7 @@ static int add_problems(session *s, const char *list)
         memcpy(key, at, length), key[length] = '\0';
         at += length;
         if (attn_problem_parse(key, &p, &error)) return command_error("%s", error.text);
-        if (result_flops(&p) == 0)
+        if (attn_visible_pairs(&p) == 0)
             return command_error("problem %s has no visible pair to measure", key);
         for (int t = 0; t < s->thread_counts; t++)
             if (add_group(s, &p, s->threads[t])) return EXIT_USAGE;
@@ -129,16 +131,23 @@ static void prepare_all(session *s)
     command_progress_end();
 }
 
-static void measure_all(session *s, double planned)
+static double planned_seconds, done_seconds;
+
+/* Asked before every round: shows how far the run is, and whether it was interrupted. */
+static bool stop_before(const measure_group *g, int round)
 {
-    double done = 0;
+    command_progress(g->key, done_seconds + round * measure_round_seconds(g), planned_seconds);
+    return command_interrupted();
+}
+
+static void measure_all(session *s)
+{
     for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
         measure_group *g = &s->groups[i];
-        command_progress(g->key, done, planned);
         measure_peaks(s, g);
-        measure_run(g, command_interrupted);
+        measure_run(g, stop_before);
         measure_peaks(s, g);
-        done += g->rounds * measure_round_seconds(g);
+        done_seconds += g->rounds * measure_round_seconds(g);
     }
     command_progress_end();
 }
@@ -147,14 +156,10 @@ static void measure_all(session *s, double planned)
 
 static void print_arm(const result_run *run, const measure_group *g, const measure_arm *arm)
 {
-    if (arm->dropped) {
-        printf("%-16s %-22s %2d  skipped: %s\n", arm->kernel->name, g->key, g->threads,
-               arm->dropped);
-        return;
-    }
-    if (arm->verdict.status != VERIFY_PASS) {
-        printf("%-16s %-22s %2d  void: %s\n", arm->kernel->name, g->key, g->threads,
-               arm->verdict.reason);
+    const char *skipped = result_skipped(g, arm);
+    if (skipped || result_is_void(arm)) {
+        printf("%-16s %-22s %2d  %s: %s\n", arm->kernel->name, g->key, g->threads,
+               skipped ? "skipped" : "void", skipped ? skipped : arm->verdict.reason);
         return;
     }
     result_line line = result_of(run, g, arm);
@@ -162,20 +167,20 @@ static void print_arm(const result_run *run, const measure_group *g, const measu
     if (line.bounded)
         snprintf(spread, sizeof spread, "%.1f%%",
                  50 * (line.high_ns - line.low_ns) / line.median_ns);
-    printf("%-16s %-22s %2d %10.3f %6s %8.1f %5.1f%%\n", arm->kernel->name, g->key, g->threads,
+    printf("%-16s %-22s %2d %10.3f %6s %8.1f %8.1f%%\n", arm->kernel->name, g->key, g->threads,
            line.median_ns * 1e-6, spread, line.gflops, 100 * line.peak_fraction);
 }
 
 static void print_results(const result_run *run)
 {
-    printf("%-16s %-22s %2s %10s %6s %8s %6s\n", "kernel", "problem", "th", "median ms", "+-",
-           "GFLOP/s", "peak");
+    printf("%-16s %-22s %2s %10s %6s %8s %s\n", "kernel", "problem", "th", "median ms", "+-",
+           "GFLOP/s", "best/peak");
     int skipped = 0, dirty = 0, clean = 0;
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count; a++) {
-            skipped += g->arms[a].dropped != NULL;
-            if (g->clean || g->arms[a].dropped) print_arm(run, g, &g->arms[a]);
+            skipped += result_skipped(g, &g->arms[a]) != NULL;
+            print_arm(run, g, &g->arms[a]);
         }
         clean += g->clean, dirty += g->dirty;
     }
@@ -199,17 +204,21 @@ static int finish(session *s, const char *preset, const char *json, double secon
                       .argv = argv,
                       .argc = argc,
                       .seed = (uint64_t)s->seed,
-                      .seconds = seconds};
+                      .seconds = seconds,
+                      .interrupted = command_interrupted()};
     int voids = 0, measured = 0;
     for (int i = 0; i < s->group_count; i++)
         for (int a = 0; a < s->groups[i].arm_count; a++) {
-            const measure_arm *arm = &s->groups[i].arms[a];
-            voids += !arm->dropped && s->groups[i].clean && arm->verdict.status != VERIFY_PASS;
-            measured += !arm->dropped && s->groups[i].clean && arm->verdict.status == VERIFY_PASS;
+            voids += result_is_void(&s->groups[i].arms[a]);
+            measured += result_is_timed(&s->groups[i], &s->groups[i].arms[a]);
         }
+    if (run.interrupted && !measured) {
+        command_error("interrupted before anything was measured; no file was written");
+        return EXIT_INTERRUPTED;
+    }
     print_results(&run);
     if (json && command_write_json(json, result_json(&run))) return EXIT_USAGE;
-    if (command_interrupted()) {
+    if (run.interrupted) {
         command_error("interrupted; what was measured until then is kept%s%s", json ? " in " : "",
                       json ? json : "");
         return EXIT_INTERRUPTED;
@@ -256,12 +265,13 @@ int cmd_bench(int argc, char **argv)
         command_int("seed", seed, 0, INT64_MAX / 2, &s.seed) || add_problems(&s, list) ||
         (json && command_can_write(json)))
         return EXIT_USAGE;
+    command_reserve_stdout(json);
     command_catch_interrupt();
     s.machine = machine_record();
     double begin = roof_now();
     prepare_all(&s);
-    double planned = measure_plan(s.groups, s.group_count, s.budget, (int)s.rounds);
-    measure_all(&s, planned);
+    planned_seconds = measure_plan(s.groups, s.group_count, s.budget, (int)s.rounds);
+    measure_all(&s);
     int status = finish(&s, preset, json, roof_now() - begin, word_count, words);
     json_decref(s.machine);
     free(s.groups);

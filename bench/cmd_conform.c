@@ -160,7 +160,8 @@ static int run_all(session *s, const char *json)
     if (!json) json_decref(all);
     else if (command_write_json(json, all)) return EXIT_USAGE;
     if (command_interrupted()) return EXIT_INTERRUPTED;
-    return s->counts[CONFORM_FAIL] ? EXIT_WRONG : EXIT_RIGHT;
+    if (s->counts[CONFORM_FAIL]) return EXIT_WRONG;
+    return s->counts[CONFORM_PASS] ? EXIT_RIGHT : EXIT_SKIPPED;
 }
 
 int cmd_conform(int argc, char **argv)
@@ -187,6 +188,7 @@ int cmd_conform(int argc, char **argv)
         command_int("threads", threads, 1, ATTN_MAX_THREADS, &s.threads) ||
         (json && command_can_write(json)))
         return EXIT_USAGE;
+    command_reserve_stdout(json);
     int status = find_all(&s, argv + 1, positional);
     if (status == EXIT_RIGHT) status = check_all(&s);
     s.results = json_array();

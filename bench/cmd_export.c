@@ -44,7 +44,7 @@ int cmd_export(int argc, char **argv)
     if (!format) return unknown_format(as);
     json_error_t error;
     json_t *run = json_load_file(argv[1], 0, &error);
-    if (!run) return command_error("%s: %s (line %d)", argv[1], error.text, error.line);
+    if (!run) return command_error("cannot read %s as JSON: %s", argv[1], error.text);
     const char *wrong = export_check(run);
     if (wrong) return command_error("%s is no result file of attest: %s", argv[1], wrong);
     char *bytes = NULL;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "bench/command.h"
 #include "bench/machine.h"
@@ -51,19 +52,32 @@ static int compute(const run_options *o, case_record *record)
     return command_error("run: kernel %s: %s", kernel->name, error.text);
 }
 
-static int write_output(const case_output *output, const char *path)
+/* The .npy bytes of an output, malloc'ed; NULL after one line on standard error. */
+static void *format_output(const case_output *output, size_t *size)
 {
     npy_array array = output->want;
-    size_t size;
     int64_t count = npy_count(&array);
     array.data = malloc((size_t)(count * npy_type_bytes(array.type)) + 1);
     if (array.data) npy_from_float(output->got, count, array.type, array.data);
-    void *file = array.data ? npy_format(&array, &size) : NULL;
-    int status =
-        file ? command_write(path, file, size)
-             : command_error("run: no memory to write %s, %lld elements", path, (long long)count);
-    free(file);
+    void *bytes = array.data ? npy_format(&array, size) : NULL;
     free(array.data);
+    if (!bytes) command_error("run: no memory to format %lld elements", (long long)count);
+    return bytes;
+}
+
+/* All outputs, or none; paths[o] is where output o goes. */
+static int write_outputs(const case_record *record, const char *const *paths)
+{
+    command_file *files = calloc((size_t)record->output_count + 1, sizeof *files);
+    int status = files ? EXIT_RIGHT : command_error("run: no memory");
+    for (int o = 0; o < record->output_count && status == EXIT_RIGHT; o++) {
+        files[o] = (command_file){paths[o], NULL, 0};
+        files[o].data = format_output(&record->outputs[o], &files[o].size);
+        if (!files[o].data) status = EXIT_USAGE;
+    }
+    if (status == EXIT_RIGHT) status = command_write_all(files, record->output_count);
+    for (int o = 0; files && o < record->output_count; o++) free((void *)files[o].data);
+    free(files);
     return status;
 }
 
@@ -83,16 +97,19 @@ static int check_folder(const char *folder)
 
 static int write_folder(const case_record *record, const char *folder)
 {
-    char path[4096];
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+    bool made = mkdir(folder, 0777) == 0;
+    if (!made && errno != EEXIST)
         return command_error("run: cannot make %s: %s", folder, strerror(errno));
-    for (int o = 0; o < record->output_count; o++) {
-        if (snprintf(path, sizeof path, "%s/out_%s.npy", folder, record->outputs[o].name) >=
-            (int)sizeof path)
-            return command_error("run: the path %.60s... is too long", folder);
-        if (write_output(&record->outputs[o], path)) return EXIT_USAGE;
-    }
-    return EXIT_RIGHT;
+    char **paths = calloc((size_t)record->output_count + 1, sizeof *paths);
+    int status = paths ? EXIT_RIGHT : command_error("run: no memory");
+    for (int o = 0; o < record->output_count && status == EXIT_RIGHT; o++)
+        if (asprintf(&paths[o], "%s/out_%s.npy", folder, record->outputs[o].name) < 0)
+            status = command_error("run: no memory");
+    if (status == EXIT_RIGHT) status = write_outputs(record, (const char *const *)paths);
+    for (int o = 0; paths && o < record->output_count; o++) free(paths[o]);
+    free(paths);
+    if (status && made) rmdir(folder);
+    return status;
 }
 
 static int run_folder(const run_options *o, const char *folder)
@@ -117,6 +134,19 @@ static int run_folder(const run_options *o, const char *folder)
 
 /* ---- single files ---------------------------------------------------------------- */
 
+/* Do both paths name the same place, however they are spelled? */
+static bool same_place(const char *a, const char *b)
+{
+    const char *a_name = strrchr(a, '/'), *b_name = strrchr(b, '/');
+    char a_folder[4096], b_folder[4096];
+    struct stat x, y;
+    snprintf(a_folder, sizeof a_folder, "%.*s/.", a_name ? (int)(a_name - a) : 1, a_name ? a : ".");
+    snprintf(b_folder, sizeof b_folder, "%.*s/.", b_name ? (int)(b_name - b) : 1, b_name ? b : ".");
+    return strcmp(a_name ? a_name + 1 : a, b_name ? b_name + 1 : b) == 0 &&
+           stat(a_folder, &x) == 0 && stat(b_folder, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
 /* Two outputs in one file would leave only the last one. */
 static int check_outputs(const run_options *o)
 {
@@ -124,7 +154,7 @@ static int check_outputs(const run_options *o)
     for (int p = 0; p < 3; p++) {
         if (paths[p] && command_can_write(paths[p])) return EXIT_USAGE;
         for (int other = 0; other < p; other++)
-            if (paths[p] && paths[other] && strcmp(paths[p], paths[other]) == 0)
+            if (paths[p] && paths[other] && same_place(paths[p], paths[other]))
                 return command_error("run: %s is named for two outputs", paths[p]);
     }
     return EXIT_RIGHT;
@@ -141,8 +171,10 @@ static int run_arrays(const run_options *o, const case_arrays *arrays)
     const char *paths[] = {
         [CASE_OUT] = o->output, [CASE_WEIGHTS] = o->weights, [CASE_LSE] = o->lse};
     if (status == EXIT_RIGHT) status = compute(o, &record);
-    for (int i = 0; i < record.output_count && status == EXIT_RIGHT; i++)
-        status = write_output(&record.outputs[i], paths[record.outputs[i].role]);
+    const char *ordered[3] = {NULL};
+    for (int i = 0; i < record.output_count && i < 3; i++)
+        ordered[i] = paths[record.outputs[i].role];
+    if (status == EXIT_RIGHT) status = write_outputs(&record, ordered);
     case_free(&record);
     return status;
 }

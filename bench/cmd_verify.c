@@ -160,7 +160,7 @@ static void run_kernel(session *s, int k, double *done, double total)
     command_progress_end();
     if (!s->tap && missing) printf("%-16s skipped: %s\n", kernel->name, missing);
     if (!s->tap && !missing)
-        printf("%-16s %4d passed %3d failed %3d skipped   worst share of the bound %.3f\n",
+        printf("%-16s %4d passed %3d failed %3d skipped   worst share of bound %.3f\n",
                kernel->name, s->passed - before[0], s->failed - before[1], s->skipped - before[2],
                s->worst);
     s->worst = fmax(worst, s->worst);
@@ -198,10 +198,9 @@ static void run_all(session *s)
     }
     double seconds = now() - start;
     if (s->tap) printf("1..%d\n", s->printed);
-    printf(
-        "# seed %lld, %d kernels x %d cases, %.1f s, %.0f cases/s, worst share of the bound %.3f\n",
-        (long long)s->seed, s->kernel_count, s->case_count, seconds,
-        (s->passed + s->failed) / (seconds > 0 ? seconds : 1), s->worst);
+    printf("# seed %lld, %d kernels x %d cases, %.1f s, %.0f cases/s, worst share %.3f\n",
+           (long long)s->seed, s->kernel_count, s->case_count, seconds,
+           (s->passed + s->failed) / (seconds > 0 ? seconds : 1), s->worst);
     printf("%s%d passed, %d failed, %d skipped\n", s->tap ? "# " : "", s->passed, s->failed,
            s->skipped);
 }
@@ -226,12 +225,14 @@ static int outcome(session *s, const char *json)
 {
     int status = s->failed ? EXIT_WRONG : s->passed ? EXIT_RIGHT : EXIT_SKIPPED;
     if (json) {
-        json_t *all =
-            json_pack("{s:i, s:i, s:i, s:I, s:O}", "passed", s->passed, "failed", s->failed,
-                      "skipped", s->skipped, "seed", (json_int_t)s->seed, "results", s->results);
+        json_t *all = json_pack("{s:i, s:i, s:i, s:I, s:b, s:O}", "passed", s->passed, "failed",
+                                s->failed, "skipped", s->skipped, "seed", (json_int_t)s->seed,
+                                "interrupted", command_interrupted(), "results", s->results);
         if (command_write_json(json, all)) return EXIT_USAGE;
     }
-    return command_interrupted() ? EXIT_INTERRUPTED : status;
+    if (!command_interrupted()) return status;
+    command_error("interrupted; the counts are of what was checked until then");
+    return EXIT_INTERRUPTED;
 }
 
 int cmd_verify(int argc, char **argv)
@@ -270,6 +271,7 @@ int cmd_verify(int argc, char **argv)
         return EXIT_USAGE;
     int status = choose_cases(&s, problems, suite, inputs, layout);
     if (status == EXIT_RIGHT) {
+        command_reserve_stdout(json);
         if (json) s.results = json_array();
         command_catch_interrupt();
         run_all(&s);

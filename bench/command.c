@@ -1,8 +1,8 @@
 /* command.c: options, kernel lists, whole files and progress for all subcommands. */
 #include "bench/command.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,13 +14,15 @@
 
 int command_error(const char *format, ...)
 {
+    char line[1024];
     va_list args;
     va_start(args, format);
-    command_progress_end();
-    fputs("attest: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    for (char *c = line; *c; c++) /* names come from outside: one line stays one line */
+        if (iscntrl((unsigned char)*c)) *c = '?';
+    command_progress_end();
+    fprintf(stderr, "attest: %s\n", line);
     return EXIT_USAGE;
 }
 
@@ -47,7 +49,7 @@ static int unknown_option(const command_option *options, const char *command, co
     char known[256] = "";
     for (const command_option *o = options; o->name; o++) {
         size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, " %s%s", o->name[1] ? "--" : "-", o->name);
+        snprintf(known + used, sizeof known - used, " --%s", o->name);
     }
     return command_error("%s: unknown option %.60s; legal are%s --help", command, arg, known);
 }
@@ -140,46 +142,107 @@ int command_kernels(const char *list, const attn_kernel **chosen, int *count)
 
 /* ---- files ---------------------------------------------------------------------------- */
 
-static int write_failed(const char *path, const char *temporary, FILE *file)
+static int write_failed(const char *path)
 {
-    int cause = errno;
-    if (file) fclose(file);
-    if (temporary) unlink(temporary);
-    return command_error("cannot write %s: %s", path, strerror(cause));
+    return command_error("cannot write %s: %s", path, strerror(errno));
 }
 
-/* Straight into a terminal, pipe or device, where there is no "whole or not at all". */
-static int write_stream(const char *path, FILE *file, const void *data, size_t size)
+static FILE *reserved; /* standard output, when JSON has it for itself */
+
+void command_reserve_stdout(const char *path)
 {
-    if (!file) return write_failed(path, NULL, NULL);
-    if (fwrite(data, 1, size, file) != size || fflush(file)) return write_failed(path, NULL, file);
-    return file != stdout && fclose(file) ? write_failed(path, NULL, NULL) : EXIT_RIGHT;
+    if (!path || strcmp(path, "-") != 0 || reserved) return;
+    fflush(stdout);
+    int copy = dup(STDOUT_FILENO);
+    reserved = copy < 0 ? NULL : fdopen(copy, "w");
+    if (reserved) dup2(STDERR_FILENO, STDOUT_FILENO);
+}
+
+/* Terminals, pipes and devices take the bytes as they are; there is no "whole or not at all". */
+static bool is_stream(const char *path)
+{
+    struct stat found;
+    return strcmp(path, "-") == 0 ||
+           (stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode));
+}
+
+static int write_stream(const char *path, const void *data, size_t size)
+{
+    bool standard = strcmp(path, "-") == 0;
+    FILE *file = !standard ? fopen(path, "wb") : reserved ? reserved : stdout;
+    if (!file) return write_failed(path);
+    bool written = fwrite(data, 1, size, file) == size && fflush(file) == 0;
+    int status = written ? EXIT_RIGHT : write_failed(standard ? "standard output" : path);
+    if (!standard) fclose(file);
+    return status;
+}
+
+/* The name under which a file grows, beside its final place. */
+static int temporary_name(const char *path, char *name, size_t size)
+{
+    struct stat found;
+    if (stat(path, &found) == 0 && S_ISDIR(found.st_mode)) {
+        errno = EISDIR;
+        return write_failed(path);
+    }
+    if (snprintf(name, size, "%s.%d.part", path, (int)getpid()) >= (int)size)
+        return command_error("the path %.60s... is too long", path);
+    return EXIT_RIGHT;
+}
+
+static int write_temporary(const command_file *file)
+{
+    char name[4096];
+    if (temporary_name(file->path, name, sizeof name)) return EXIT_USAGE;
+    FILE *stream = fopen(name, "wb");
+    if (!stream) return write_failed(file->path);
+    bool written = fwrite(file->data, 1, file->size, stream) == file->size && fflush(stream) == 0 &&
+                   fsync(fileno(stream)) == 0;
+    int status = written ? EXIT_RIGHT : write_failed(file->path);
+    if (fclose(stream) && status == EXIT_RIGHT) status = write_failed(file->path);
+    if (status) unlink(name);
+    return status;
+}
+
+/* Renames the temporary file to its place, or removes it. */
+static int settle_temporary(const char *path, bool keep)
+{
+    char name[4096];
+    if (temporary_name(path, name, sizeof name)) return EXIT_USAGE;
+    if (keep && rename(name, path) == 0) return EXIT_RIGHT;
+    int status = keep ? write_failed(path) : EXIT_RIGHT;
+    unlink(name);
+    return status;
+}
+
+int command_write_all(const command_file *files, int count)
+{
+    int ready = 0, status = EXIT_RIGHT;
+    for (; ready < count && status == EXIT_RIGHT; ready++)
+        status = is_stream(files[ready].path)
+                     ? write_stream(files[ready].path, files[ready].data, files[ready].size)
+                     : write_temporary(&files[ready]);
+    bool keep = status == EXIT_RIGHT;
+    for (int f = 0; f < (keep ? count : ready - 1); f++)
+        if (!is_stream(files[f].path) && settle_temporary(files[f].path, keep)) status = EXIT_USAGE;
+    return status;
 }
 
 int command_write(const char *path, const void *data, size_t size)
 {
-    struct stat found;
-    if (strcmp(path, "-") == 0) return write_stream("standard output", stdout, data, size);
-    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode))
-        return write_stream(path, fopen(path, "wb"), data, size);
-    char temporary[4096];
-    int length = snprintf(temporary, sizeof temporary, "%s.%d.part", path, (int)getpid());
-    if (length >= (int)sizeof temporary)
-        return command_error("the path %.60s... is too long", path);
-    FILE *file = fopen(temporary, "wb");
-    if (!file) return write_failed(path, NULL, NULL);
-    if (fwrite(data, 1, size, file) != size || fflush(file) || fsync(fileno(file)))
-        return write_failed(path, temporary, file);
-    if (fclose(file)) return write_failed(path, temporary, NULL);
-    return rename(temporary, path) ? write_failed(path, temporary, NULL) : EXIT_RIGHT;
+    command_file file = {path, data, size};
+    return command_write_all(&file, 1);
 }
 
 int command_can_write(const char *path)
 {
-    if (strcmp(path, "-") == 0) return EXIT_RIGHT;
-    char folder[4096];
-    snprintf(folder, sizeof folder, "%s", path);
-    if (access(dirname(folder), W_OK)) return write_failed(path, NULL, NULL);
+    char name[4096];
+    if (is_stream(path)) return EXIT_RIGHT;
+    if (temporary_name(path, name, sizeof name)) return EXIT_USAGE;
+    FILE *stream = fopen(name, "wb");
+    if (!stream) return write_failed(path);
+    fclose(stream);
+    unlink(name);
     return EXIT_RIGHT;
 }
 

@@ -54,8 +54,22 @@ int command_int(const char *name, const char *text, int64_t low, int64_t high, i
  * behind. */
 int command_write(const char *path, const void *data, size_t size);
 
-/* Is the folder of `path` there and writable? Asked before long work, so that no result is lost. */
+/* Several files, all or none: every one is complete under its temporary name before the first is
+ * renamed. */
+typedef struct command_file {
+    const char *path;
+    const void *data;
+    size_t size;
+} command_file;
+int command_write_all(const command_file *files, int count);
+
+/* Could command_write write this path now? Tried by making the temporary file and removing it.
+ * Asked before long work, so that no result is lost. */
 int command_can_write(const char *path);
+
+/* With `path` "-" the JSON has standard output for itself: what is printed from here on goes to
+ * standard error. Call before printing anything. */
+void command_reserve_stdout(const char *path);
 
 /* The JSON as text through command_write, two-space indent, keys in order of insertion. Takes
  * ownership. */

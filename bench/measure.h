@@ -16,6 +16,7 @@ typedef struct measure_arm {
     verify_report
         verdict;         /* of the timed inputs, judged before the first and after the last round */
     double call_seconds; /* one call while planning; what the budget is divided by */
+    bool prepared;       /* verdict and dropped are set */
     const char *dropped; /* why it is not measured, or NULL */
     int64_t scratch_bytes;              /* per thread, as the kernel asks */
     double ns[2 * MEASURE_MOST_ROUNDS]; /* per call, one per clean round */
@@ -28,6 +29,7 @@ typedef struct measure_group {
     uint64_t seed;
     measure_arm arms[MEASURE_ARMS];
     int arm_count;
+    double flops;     /* of one call: 2 (qk_dim + v_dim) per pair that these inputs leave visible */
     int calls;        /* per sample */
     int rounds;       /* planned */
     int clean, dirty; /* measured, and dropped for a recorded cause */
@@ -44,8 +46,9 @@ void measure_prepare(measure_group *group, int64_t memory);
  * MEASURE_LEAST_ROUNDS. fixed_rounds > 0 sets the rounds instead. Returns the planned seconds. */
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds);
 
-/* Times the group's rounds until done or `stop` answers true, then judges the outputs again. */
-void measure_run(measure_group *group, bool (*stop)(void));
+/* Times the group's rounds until done or `stop`, asked before each, answers true; then judges the
+ * outputs again. */
+void measure_run(measure_group *group, bool (*stop)(const measure_group *, int round));
 
 /* Seconds that one round of this group takes. */
 double measure_round_seconds(const measure_group *group);

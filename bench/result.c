@@ -12,11 +12,6 @@
 
 static const double band = 0.01; /* "same" means within +-1 % */
 
-double result_flops(const attn_problem *p)
-{
-    return 2.0 * (double)(p->qk_dim + p->v_dim) * (double)attn_visible_pairs(p);
-}
-
 double result_bytes(const attn_problem *p)
 {
     double queries = (double)p->batch * (double)p->q_heads * (double)p->q_len;
@@ -57,11 +52,14 @@ const char *result_verdict(const result_run *run)
         int count = sham_ratios(g, ratios);
         if (count) {
             stats_median m = stats_of(ratios, count);
-            flagged = flagged || (m.bounded && (m.low > band || m.high < -band));
+            flagged = flagged || !m.bounded || m.low > band || m.high < -band;
         }
         clean += g->clean, dirty += g->dirty;
-        for (int a = 0; a < g->arm_count; a++)
-            verified += !g->arms[a].dropped && g->arms[a].verdict.status == VERIFY_PASS;
+        for (int a = 0; a < g->arm_count && g->clean; a++) {
+            if (!result_is_timed(g, &g->arms[a])) continue;
+            verified++;
+            flagged = flagged || result_of(run, g, &g->arms[a]).peak_fraction > 1.02;
+        }
     }
     if (!verified || !clean) return "void";
     return flagged || dirty > 0.2 * (clean + dirty) ? "undecided" : "valid";
@@ -89,7 +87,7 @@ result_line result_of(const result_run *run, const measure_group *g, const measu
     double samples[2 * MEASURE_MOST_ROUNDS];
     memcpy(samples, arm->ns, (size_t)g->clean * sizeof *samples);
     stats_median m = stats_of(samples, g->clean);
-    double flops = result_flops(&g->problem), bytes = result_bytes(&g->problem);
+    double flops = g->flops, bytes = result_bytes(&g->problem);
     double peak = peak_of(run, arm->kernel->isa, g->threads), read = read_of(run, g->threads);
     return (result_line){
         .median_ns = m.median,
@@ -147,12 +145,30 @@ static json_t *arm_json(const result_run *run, const measure_group *g, const mea
         g->threads, "verified", verified, "void_reason", text_or_null(verified ? NULL : v->reason),
         "bound_share", number(v->share), "worst_at", (json_int_t)v->at.b, (json_int_t)v->at.h,
         (json_int_t)v->at.i, (json_int_t)v->column, "rows_checked", (json_int_t)v->rows,
-        "max_abs_error", number(v->max_error), "flops", (json_int_t)result_flops(&g->problem),
-        "bytes", (json_int_t)result_bytes(&g->problem), "scratch_bytes",
-        (json_int_t)arm->scratch_bytes, "rounds", g->clean, "dirty", g->dirty, "calls_per_sample",
-        g->calls);
+        "max_abs_error", number(v->max_error), "flops", (json_int_t)g->flops, "bytes",
+        (json_int_t)result_bytes(&g->problem), "scratch_bytes", (json_int_t)arm->scratch_bytes,
+        "rounds", g->clean, "dirty", g->dirty, "calls_per_sample", g->calls);
     if (verified) add_timing(entry, run, g, arm);
     return entry;
+}
+
+bool result_is_void(const measure_arm *arm)
+{
+    return arm->prepared && !arm->dropped && arm->verdict.status == VERIFY_FAIL;
+}
+
+bool result_is_timed(const measure_group *g, const measure_arm *arm)
+{
+    return arm->prepared && !arm->dropped && arm->verdict.status == VERIFY_PASS && g->clean > 0;
+}
+
+const char *result_skipped(const measure_group *g, const measure_arm *arm)
+{
+    if (!arm->prepared) return "not reached: the run was interrupted";
+    if (arm->dropped) return arm->dropped;
+    if (arm->verdict.status == VERIFY_SKIP) return arm->verdict.reason;
+    if (arm->verdict.status == VERIFY_PASS && g->clean == 0) return "no clean round was measured";
+    return NULL;
 }
 
 static json_t *results_json(const result_run *run)
@@ -183,11 +199,11 @@ static json_t *skipped_json(const result_run *run)
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count; a++)
-            if (g->arms[a].dropped)
+            if (result_skipped(g, &g->arms[a]))
                 json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "kernel",
                                                       g->arms[a].kernel->name, "problem", g->key,
                                                       "threads", g->threads, "reason",
-                                                      g->arms[a].dropped));
+                                                      result_skipped(g, &g->arms[a])));
     }
     return list;
 }
@@ -223,11 +239,11 @@ json_t *result_json(const result_run *run)
     json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
     for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
     double floor = result_noise_floor(run);
-    return json_pack("{s:i, s:o, s:s, s:O, s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:i, s:o, s:s, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}",
                      "schema", 1, "tool", tool_json(), "date", date, "machine", run->machine,
                      "argv", argv, "preset", text_or_null(run->preset), "seed",
-                     (json_int_t)run->seed, "elapsed_s", number(run->seconds), "verdict",
-                     result_verdict(run), "noise_floor", floor < 0 ? json_null() : json_real(floor),
-                     "peaks", peaks, "read_gbps", reads, "results", results_json(run), "skipped",
-                     skipped_json(run));
+                     (json_int_t)run->seed, "elapsed_s", number(run->seconds), "interrupted",
+                     run->interrupted, "verdict", result_verdict(run), "noise_floor",
+                     floor < 0 ? json_null() : json_real(floor), "peaks", peaks, "read_gbps", reads,
+                     "results", results_json(run), "skipped", skipped_json(run));
 }

@@ -31,10 +31,8 @@ typedef struct result_run {
     int argc;
     uint64_t seed;
     double seconds;
+    bool interrupted;
 } result_run;
-
-/* 2 (qk_dim + v_dim) per visible pair; nothing for the softmax; masked pairs count nothing. */
-double result_flops(const attn_problem *problem);
 
 /* Q, K, V and O once, 4 bytes each. */
 double result_bytes(const attn_problem *problem);
@@ -42,14 +40,21 @@ double result_bytes(const attn_problem *problem);
 /* 95th percentile of |ln(sham / twin)| over all rounds; negative if there is none. */
 double result_noise_floor(const result_run *run);
 
-/* "valid"; "undecided" if the sham's interval lies beyond +-1 % in some group or more than 20 % of
- * the rounds were dirty; "void" if nothing was verified. */
+/* "valid"; "undecided" if the sham has no interval or one beyond +-1 % in some group, if more
+ * than 20 % of the rounds were dirty, or if a kernel seems to be above 102 % of its roof; "void"
+ * if nothing was verified and measured. */
 const char *result_verdict(const result_run *run);
 
 /* The whole file (interface: schema 1). New reference. */
 json_t *result_json(const result_run *run);
 
-/* One arm's summary, for the table on the terminal. */
+/* Every arm is exactly one of: timed, void (it failed its check), or skipped (with a reason;
+ * else NULL). */
+bool result_is_timed(const measure_group *group, const measure_arm *arm);
+bool result_is_void(const measure_arm *arm);
+const char *result_skipped(const measure_group *group, const measure_arm *arm);
+
+/* One timed arm's summary, for the table on the terminal. */
 typedef struct result_line {
     double median_ns, low_ns, high_ns, least_ns, gflops, peak_gflops, peak_fraction, gbps,
         read_fraction;

@@ -35,7 +35,8 @@ double roof_peak_gflops(const char *isa, int threads, double seconds)
         if (strcmp(peaks[i].isa, isa) == 0) run = peaks[i].run;
     if (!run) return 0;
     float sink = 0;
-    int64_t rounds = 1 << 14, operations = 0;
+    const int64_t rounds = 1 << 19; /* above 1 ms: forking and joining threads must not count */
+    int64_t operations = 0;
     double best = 0;
     for (double start = roof_now(); roof_now() - start < seconds;) {
         double begin = roof_now();

@@ -83,7 +83,8 @@ attn_status attn_run(const attn_kernel *kernel, const attn_problem *problem,
         snprintf(error->text, sizeof error->text, "%s: %s", kernel->name, reason);
         return ATTN_UNSUPPORTED;
     }
-    int threads = exec && exec->threads ? exec->threads : omp_get_max_threads();
+    int usual = omp_get_max_threads() < ATTN_MAX_THREADS ? omp_get_max_threads() : ATTN_MAX_THREADS;
+    int threads = exec && exec->threads ? exec->threads : usual;
     if (threads < 1 || threads > ATTN_MAX_THREADS) {
         snprintf(error->text, sizeof error->text, "threads is %d; it must be between 1 and %d",
                  threads, ATTN_MAX_THREADS);

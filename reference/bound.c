@@ -1,7 +1,7 @@
 /* bound.c: how far from the truth may a correct kernel be?
  *
  * Notation: u unit roundoff; for key j: A_j = |scale| sum_i |q_i k_ji|, s_j its score, m_j what
- * masks and ALiBi add, M = max s_j, D_j = M - s_j, S = max |s_j|, p_j its weight; h, R, ULP, theta:
+ * masks and ALiBi add, M = max s_j, D_j = M - s_j, p_j its weight; h, R, ULP, theta:
  * the kernel's claims (summation height, rescales, exp error, flush threshold);
  * gamma_h = h u / (1 - h u) (Higham 2002, chapter 3).
  *
@@ -12,17 +12,22 @@
  *    For the additive score a term is va tanh(x), x = q + k rounded once: u |x| (1 - tanh^2 x) |va|
  *    from the argument, 2 ULP_tanh u |va tanh x| from the function, (d+4) u |va tanh x| from the
  *    sum.
- * 2. The weight is e^(s_j - M') with any M' near M. Subtracting rounds D_j; M' differs from M by at
- *    most the largest score error, the same for every key, so it cancels; that M' itself is rounded
- *    costs 2S u. Each exponential errs by 2 ULP u, that of the weight and one for each of R
- *    rescales, which also round once. So the weight before normalisation is p_j e^(+-tau_j) with
- *      tau_j = u [ (d+4) A_j + 2|m_j| + |s_j| (+ tanh) + D_j + 2S + (1+R) 2 ULP + R ].
+ * 2. The weight is e^(s_j - M') with any M' near M: what M' and M differ by is the same for every
+ *    key and cancels. Subtracting rounds D_j; a kernel that works in powers of two also rounds s_j
+ *    and M' times log2(e): |s_j| and 2|M|. Each exponential errs by 2 ULP u, that of the weight
+ *    and one for each of R rescales, which also round once. So the weight before normalisation is
+ *    p_j e^(+-tau_j) with
+ *      tau_j = u [ (d+4) A_j + 2|m_j| + |s_j| (+ tanh) + D_j + 2|M| + (1+R) 2 ULP + R ].
+ *    (With max |s_j| in place of |M|, as is also found, one key at a mask value of -1e9 would
+ *    loosen the bound of every other.)
  * 3. o = sum p v / sum p. Perturbing the weights moves o_c by exactly
  *    sum dp_j (v_jc - o_c) / sum p', hence
  *      E_scores = min( sum p_j (e^tau_j - 1) |v_jc - o_c| / sum p_j e^-tau_j,  max |v_jc - o_c| );
  *    the second form is the convex hull, which no weights can leave. |v - o|, not |v| + |o|: what
  *    numerator and denominator share cancels. A sink is one more key with v = 0.
- * 4. E_sums = gamma_h (sum p_j |v_jc| + |o_c|): both sums, in any order of height h.
+ *    Terms p_j e^tau_j are formed as e^(s_j - lse + tau_j), which neither overflows nor loses them.
+ * 4. E_sums = gamma_h (sum p_j |v_jc| + |o_c|): both sums, in any order of height h. There is no
+ *    gamma_h for h u >= 1: the bound is infinite, and the caller must not take that for a pass.
  * 5. E_rounding = 3u |o_c|: reciprocal, product, store.
  * 6. E_underflow = 2 n theta max |v_jc| + n 2^-126: flushed weights and products.
  * 7. Hardmax and top-k: keys whose score is within the errors of the cut may be chosen by one
@@ -33,7 +38,10 @@
 
 #include "reference/reference.h"
 
-static double gamma_of(double height, double u) { return height * u / (1 - height * u); }
+static double gamma_of(double height, double u)
+{
+    return height * u < 1 ? height * u / (1 - height * u) : INFINITY;
+}
 
 attn_claims ref_default_claims(const attn_problem *p)
 {
@@ -45,14 +53,28 @@ attn_claims ref_default_claims(const attn_problem *p)
                          .deterministic = false};
 }
 
+const char *ref_claims_refused(const attn_problem *p, const attn_claims *c)
+{
+    attn_claims loosest = ref_default_claims(p);
+    if (!(c->exp_ulp >= 0 && c->exp_ulp <= loosest.exp_ulp)) return "exp_ulp is not within 0 to 4";
+    if (!(c->tanh_ulp >= 0 && c->tanh_ulp <= loosest.tanh_ulp))
+        return "tanh_ulp is not within 0 to 4";
+    if (c->sum_height < 0 || c->sum_height > loosest.sum_height + 1)
+        return "sum_height is not within 0 to 2 kv_len + 2";
+    if (c->rescales < 0 || c->rescales > loosest.rescales) return "rescales exceeds kv_len";
+    if (!(c->flush >= 0 && c->flush <= 0x1p-120)) return "flush is not within 0 to 2^-120";
+    return NULL;
+}
+
 /* What all columns of a row share. */
 typedef struct row_error {
     const attn_claims *claims;
     double u;
-    double S;           /* largest |score| among visible keys and the sink */
     double sink_tau;    /* tau of the sink */
+    double sink_moved;  /* p (e^tau - 1) of the sink */
     double normaliser;  /* sum p_j e^-tau_j */
     double growth;      /* sum p_j e^tau_j */
+    double largest_tau; /* among selected keys and the sink */
     double band_weight; /* weight that a near-tie may move, times e^(2 tau) */
 } row_error;
 
@@ -69,10 +91,11 @@ static double raw_error(const attn_problem *p, const attn_tensors *t, const floa
     return error;
 }
 
-static double tau_of(const row_error *e, double distance, double score_error)
+static double tau_of(const row_error *e, double largest, double score, double score_error)
 {
     double exps = (double)(1 + e->claims->rescales) * 2 * e->claims->exp_ulp;
-    return e->u * (score_error + distance + 2 * e->S + exps + (double)e->claims->rescales);
+    double distance = largest - score;
+    return e->u * (score_error + distance + 2 * fabs(largest) + exps + (double)e->claims->rescales);
 }
 
 /* The lowest selected and the highest other score decide whether the selection could differ (step
@@ -94,32 +117,45 @@ static double band_weight(const attn_problem *p, const ref_row *row)
     return rival ? weight * exp(largest_tau) : 0;
 }
 
-/* Fills row->tau (0 for keys that are not visible), e, and, if scores are wanted, weights_bound. */
-static void score_errors(const attn_problem *p, const attn_tensors *t, const float *q,
-                         const float *k, double sink, row_error *e, ref_row *row)
+/* p (e^tau - 1) for the weight p = e^log_weight, without overflow in between. */
+static double moved_weight(double log_weight, double tau)
 {
-    for (int64_t j = 0; j < p->kv_len; j++)
-        if (row->visible[j]) e->S = fmax(e->S, fabs(row->score[j]));
-    if (sink != -INFINITY) e->S = fmax(e->S, fabs(sink));
+    return tau < 1 ? exp(log_weight) * expm1(tau) : exp(log_weight + tau) - exp(log_weight);
+}
+
+/* Fills row->tau (0 for keys that are not visible) and, if scores are wanted, weights_bound. */
+static void key_errors(const attn_problem *p, const attn_tensors *t, const float *q, const float *k,
+                       const row_error *e, ref_row *row)
+{
     for (int64_t j = 0; j < p->kv_len; j++) {
         double raw =
             raw_error(p, t, q, k + j * t->k.row_stride, row->magnitude[j], e->claims->tanh_ulp);
         double capped = raw;
         if (p->softcap > 0) capped += (2 * e->claims->tanh_ulp + 4) * fabs(row->capped[j]);
         double masked =
-            capped + 2 * fabs(row->bias[j]) + (row->visible[j] ? fabs(row->score[j]) : 0);
+            capped + 2 * row->bias_size[j] + (row->visible[j] ? fabs(row->score[j]) : 0);
         const double forms[] = {0, raw + fabs(row->raw[j]), capped + fabs(row->capped[j]), masked,
                                 0};
         if (p->weights) row->weights_bound[j] = e->u * forms[p->weights] + 0x1p-149;
-        row->tau[j] = row->visible[j] ? tau_of(e, row->largest - row->score[j], masked) : 0;
+        row->tau[j] = row->visible[j] ? tau_of(e, row->largest, row->score[j], masked) : 0;
     }
-    if (sink != -INFINITY) e->sink_tau = tau_of(e, row->largest - sink, fabs(sink));
-    e->normaliser = row->sink_weight * exp(-e->sink_tau);
-    e->growth = row->sink_weight * exp(e->sink_tau);
+}
+
+/* Fills the sums of e over the selected keys and the sink. */
+static void sum_errors(const attn_problem *p, double sink, row_error *e, const ref_row *row)
+{
+    if (sink != -INFINITY) {
+        e->sink_tau = e->largest_tau = tau_of(e, row->largest, sink, fabs(sink));
+        e->sink_moved = moved_weight(sink - row->lse, e->sink_tau);
+        e->normaliser = exp(sink - row->lse - e->sink_tau);
+        e->growth = exp(sink - row->lse + e->sink_tau);
+    }
     for (int64_t j = 0; j < p->kv_len; j++) {
         if (!row->selected[j]) continue;
-        e->normaliser += row->weight[j] * exp(-row->tau[j]);
-        e->growth += row->weight[j] * exp(row->tau[j]);
+        double log_weight = row->score[j] - row->lse;
+        e->normaliser += exp(log_weight - row->tau[j]);
+        e->growth += exp(log_weight + row->tau[j]);
+        e->largest_tau = fmax(e->largest_tau, row->tau[j]);
     }
     e->band_weight = p->select == ATTN_SOFTMAX ? 0 : band_weight(p, row);
 }
@@ -128,28 +164,26 @@ static void bound_column(const attn_problem *p, const float *v, int64_t v_row, c
                          int64_t c, ref_row *row)
 {
     double o = row->out[c], n = (double)p->kv_len;
-    double moved = row->sink_weight * expm1(e->sink_tau) * fabs(o),
-           hull = row->sink_weight > 0 ? fabs(o) : 0;
+    double moved = e->sink_moved * fabs(o), hull = row->sink_weight > 0 ? fabs(o) : 0;
     double absolute = 0, largest = 0;
     for (int64_t j = 0; j < p->kv_len; j++) {
         if (!row->visible[j]) continue;
         double x = v[j * v_row + c], apart = fabs(x - o);
         if (row->selected[j] || e->band_weight > 0) hull = fmax(hull, apart);
         if (!row->selected[j]) continue;
-        moved += row->weight[j] * expm1(row->tau[j]) * apart;
+        if (apart > 0) moved += moved_weight(row->score[j] - row->lse, row->tau[j]) * apart;
         absolute += row->weight[j] * fabs(x);
         largest = fmax(largest, fabs(x));
     }
     double gamma = gamma_of((double)e->claims->sum_height, e->u);
     double terms[REF_TERMS] = {
-        [REF_SCORES] =
-            (e->normaliser > 0 ? fmin(moved / e->normaliser, hull) : 0) + 2 * e->band_weight * hull,
+        [REF_SCORES] = (e->normaliser > 0 ? fmin(moved / e->normaliser, hull) : hull) +
+                       2 * e->band_weight * hull,
         [REF_SUMS] = gamma * (absolute + fabs(o)),
         [REF_ROUNDING] = 3 * e->u * fabs(o),
         [REF_UNDERFLOW] = 2 * n * e->claims->flush * largest + n * 0x1p-126,
     };
-    if (row->sink_weight == 0 && e->normaliser == 0)
-        terms[REF_UNDERFLOW] = 0; /* no key: exactly +0 */
+    if (row->lse == -INFINITY) terms[REF_UNDERFLOW] = 0; /* no key: exactly +0 */
     row->out_bound[c] = 0;
     row->out_term[c] = REF_SCORES;
     for (int x = 0; x < REF_TERMS; x++) {
@@ -158,15 +192,30 @@ static void bound_column(const attn_problem *p, const float *v, int64_t v_row, c
     }
 }
 
+/* P_j is at most 1 and at least 0, so no error exceeds 1 (plus what a near-tie swaps). */
 static void bound_weights(const attn_problem *p, const row_error *e, ref_row *row)
 {
     double gamma = gamma_of((double)e->claims->sum_height, e->u);
     for (int64_t j = 0; j < p->kv_len; j++) {
-        double w = row->weight[j], grown = exp(row->tau[j]) / e->normaliser - 1;
-        row->weights_bound[j] = w > 0 ? w * (grown + gamma + 3 * e->u) : 0;
+        double w = row->weight[j],
+               grown = exp(row->score[j] - row->lse + row->tau[j]) / e->normaliser - w;
+        double moved = row->selected[j] ? fmin(grown, 1) + w * (gamma + 3 * e->u) : 0;
+        row->weights_bound[j] = 0;
         if (row->visible[j])
-            row->weights_bound[j] += 2 * e->claims->flush + 0x1p-126 + 2 * e->band_weight;
+            row->weights_bound[j] = moved + 2 * e->claims->flush + 0x1p-126 + 2 * e->band_weight;
     }
+}
+
+/* Moving every score by tau_j moves their logsumexp by at most log(sum p_j e^tau_j), and by at
+ * most the largest tau. The sum adds gamma_h; logarithm and final sum round |M|, |log sum| and
+ * |lse|. */
+static double bound_lse(const attn_problem *p, const row_error *e, const ref_row *row)
+{
+    if (row->lse == -INFINITY) return 0;
+    double scores = fmin(log(e->growth), e->largest_tau);
+    return scores + gamma_of((double)e->claims->sum_height, e->u) +
+           e->u * (4 * (fabs(row->largest) + fabs(row->lse)) + 8) +
+           (double)p->kv_len * e->claims->flush;
 }
 
 void ref_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
@@ -179,12 +228,9 @@ void ref_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
     const float *v = t->v.data + at.b * t->v.batch_stride + g * t->v.head_stride;
     double sink = p->has_sinks ? t->sinks[at.h] : -INFINITY;
     row_error e = {.claims = claims, .u = u};
-    score_errors(p, t, q, k, sink, &e, row);
+    key_errors(p, t, q, k, &e, row);
+    sum_errors(p, sink, &e, row);
     for (int64_t c = 0; c < p->v_dim; c++) bound_column(p, v, t->v.row_stride, &e, c, row);
     if (p->weights == ATTN_WEIGHTS_NORMALISED) bound_weights(p, &e, row);
-    double gamma = gamma_of((double)claims->sum_height, u);
-    row->lse_bound = row->lse == -INFINITY
-                         ? 0
-                         : log(e.growth) + gamma + u * 4 * (fabs(row->largest) + fabs(row->lse)) +
-                               u * 8 + (double)p->kv_len * claims->flush;
+    row->lse_bound = bound_lse(p, &e, row);
 }

@@ -73,6 +73,9 @@ static double raw_score(const attn_problem *p, const attn_tensors *t, const floa
     return p->scale * sum;
 }
 
+/* NaN ranks above every number, so that a visible NaN reaches its row. */
+static bool ranks_above(double a, double b) { return isnan(a) ? !isnan(b) : a > b; }
+
 /* Marks the keys that the selection keeps: all visible ones, or the best `keep`, lowest index
  * first. */
 static void select_keys(const attn_problem *p, ref_row *row)
@@ -85,7 +88,7 @@ static void select_keys(const attn_problem *p, ref_row *row)
         int64_t best = -1;
         for (int64_t j = 0; j < n; j++)
             if (row->visible[j] && !row->selected[j] &&
-                (best < 0 || row->score[j] > row->score[best]))
+                (best < 0 || ranks_above(row->score[j], row->score[best])))
                 best = j;
         if (best < 0) return;
         row->selected[best] = 1;
@@ -106,7 +109,8 @@ static void softmax(const attn_problem *p, double sink, ref_row *row)
     sum += row->sink_weight;
     row->lse = row->largest + log(sum);
     if (row->largest == -INFINITY) row->lse = -INFINITY, sum = 1;
-    for (int64_t j = 0; j < p->kv_len; j++) row->weight[j] /= sum;
+    for (int64_t j = 0; j < p->kv_len; j++)
+        if (row->selected[j]) row->weight[j] /= sum; /* others stay 0, also beside a NaN */
     row->sink_weight /= sum;
 }
 
@@ -118,7 +122,8 @@ static void score_keys(const attn_problem *p, const attn_tensors *t, ref_place a
     int64_t position = (p->has_q_offsets ? t->q_offsets[at.b] : p->q_offset) + at.i;
     bool all_pairs = p->weights == ATTN_WEIGHTS_RAW || p->weights == ATTN_WEIGHTS_CAPPED;
     for (int64_t j = 0; j < p->kv_len; j++) {
-        row->raw[j] = row->capped[j] = row->bias[j] = row->magnitude[j] = 0;
+        row->raw[j] = row->capped[j] = row->magnitude[j] = 0;
+        row->bias[j] = row->bias_size[j] = 0;
         row->score[j] = -INFINITY;
         if (!row->visible[j] && !all_pairs) continue;
         const float *k =
@@ -127,7 +132,9 @@ static void score_keys(const attn_problem *p, const attn_tensors *t, ref_place a
         row->capped[j] = p->softcap > 0 ? p->softcap * tanh(row->raw[j] / p->softcap) : row->raw[j];
         if (!row->visible[j]) continue;
         double alibi = p->has_alibi ? -t->alibi_slopes[at.h] * fabs((double)(position - j)) : 0;
-        row->bias[j] = alibi + mask_bias(p, t, at, j);
+        double added = mask_bias(p, t, at, j);
+        row->bias[j] = alibi + added;
+        row->bias_size[j] = fabs(alibi) + fabs(added);
         row->score[j] = row->capped[j] + row->bias[j];
     }
 }
@@ -148,4 +155,25 @@ void ref_dense(const attn_problem *p, const attn_tensors *t, ref_place at, ref_r
     }
     const double *forms[] = {NULL, row->raw, row->capped, row->score, row->weight};
     if (p->weights) memcpy(row->weights, forms[p->weights], (size_t)p->kv_len * sizeof(double));
+}
+
+int64_t ref_visible_pairs(const attn_problem *p, const attn_tensors *t)
+{
+    int64_t pairs = 0;
+    if (!p->has_mask && !p->has_bias) { /* intervals: the closed form, batch by batch */
+        for (int64_t b = 0; b < p->batch; b++) {
+            attn_problem one = *p;
+            one.batch = 1;
+            if (p->has_kv_lens) one.kv_len = t->kv_lens[b];
+            if (p->has_q_offsets) one.q_offset = t->q_offsets[b];
+            pairs += attn_visible_pairs(&one);
+        }
+        return pairs;
+    }
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t h = 0; h < p->q_heads; h++)
+            for (int64_t i = 0; i < p->q_len; i++)
+                for (int64_t j = 0; j < p->kv_len; j++)
+                    pairs += ref_visible(p, t, (ref_place){b, h, i}, j);
+    return pairs;
 }

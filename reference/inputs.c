@@ -159,7 +159,9 @@ static float v_value(const maker *m, uint64_t at, int64_t j)
 static void *keep(ref_inputs *in, int64_t count, size_t size)
 {
     void *block = calloc((size_t)count + (count == 0), size);
-    if (block) in->blocks[in->block_count++] = block;
+    if (!block) return NULL;
+    in->blocks[in->block_count].data = block;
+    in->blocks[in->block_count++].bytes = (size_t)count * size;
     return block;
 }
 
@@ -191,6 +193,7 @@ static float *room(ref_inputs *in, const shape *s)
 static bool make_output(ref_inputs *in, shape s, attn_output *view, ref_buffer *buffer)
 {
     float *data = room(in, &s);
+    if (data) in->blocks[in->block_count - 1].output = true;
     *buffer = (ref_buffer){data, s.total};
     if (data) *view = (attn_output){data + s.offset, s.batch_stride, s.head_stride, s.row_stride};
     return data;
@@ -227,6 +230,17 @@ static bool hidden(uint64_t key, int64_t i, int64_t j, int64_t kv_len, uint64_t 
     return i % 3 == 2 ? ref_random(key, at) & 1 : ref_random(key, at) % 16 == 0;
 }
 
+/* One in eight removes the key; of the rest one in eight is a number that people mask with, and
+ * that is a number here too. */
+static float bias_value(uint64_t key, uint64_t at, bool plain)
+{
+    static const float masking[] = {-1e4f, -1e9f, -0x1.fffffep127f};
+    uint64_t random = ref_random(key, at);
+    if (random % 8 == 0) return -INFINITY;
+    if (plain) return 0;
+    return random % 8 == 1 ? masking[random / 8 % 3] : gauss(key, at);
+}
+
 static bool make_masks(ref_inputs *in, const maker *m)
 {
     const attn_problem *p = m->p;
@@ -245,9 +259,7 @@ static bool make_masks(ref_inputs *in, const maker *m)
         float *data = keep(in, p->batch * n * keys, sizeof *data);
         if (!data) return false;
         for (int64_t x = 0; x < p->batch * n * keys; x++)
-            data[x] = ref_random(key, (uint64_t)x) % 8 == 0 ? -INFINITY
-                      : plain                               ? 0
-                                                            : gauss(key, (uint64_t)x);
+            data[x] = bias_value(key, (uint64_t)x, plain);
         t->bias = (attn_bias){data, n * keys, 0, keys, 1};
     }
     return true;
@@ -371,6 +383,8 @@ int64_t ref_inputs_bytes(const attn_problem *p)
     if (p->weights) floats += rows * (double)(p->kv_len + 3);
     if (p->has_bias) floats += (double)p->batch * pairs;
     if (p->has_mask) floats += (double)p->q_heads * pairs / 4;
+    floats += (double)p->batch * (8 + 3.0 * (double)(p->q_heads + p->kv_heads)) +
+              2.0 * (double)p->q_heads;
     return floats < 0x1p60 ? (int64_t)(4 * floats) + 65536 : INT64_MAX;
 }
 
@@ -405,6 +419,18 @@ ref_inputs *ref_inputs_new(const attn_problem *p, ref_distribution kind, ref_lay
     return in;
 }
 
+uint64_t ref_inputs_hash(const ref_inputs *in)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < in->block_count; i++)
+        for (size_t x = 0; !in->blocks[i].output && x + 4 <= in->blocks[i].bytes; x += 4) {
+            uint32_t word;
+            memcpy(&word, (const char *)in->blocks[i].data + x, sizeof word);
+            hash = (hash ^ word) * UINT64_C(0x100000001b3) + (hash >> 29);
+        }
+    return hash;
+}
+
 void ref_poison_outputs(ref_inputs *in)
 {
     const ref_buffer *buffers[] = {&in->out, &in->lse, &in->weights};
@@ -415,6 +441,6 @@ void ref_poison_outputs(ref_inputs *in)
 
 void ref_inputs_free(ref_inputs *in)
 {
-    for (int i = 0; in && i < in->block_count; i++) free(in->blocks[i]);
+    for (int i = 0; in && i < in->block_count; i++) free(in->blocks[i].data);
     free(in);
 }

@@ -106,10 +106,13 @@ typedef struct ranking {
     int64_t count, room;
 } ranking;
 
+/* NaN comes first, then larger scores. */
+static bool better(double a, double b) { return isnan(b) ? false : isnan(a) || a > b; }
+
 static void rank_key(ranking *r, int64_t j, double score)
 {
     int64_t at = r->count < r->room ? r->count++ : r->room;
-    for (; at > 0 && score > r->score[at - 1]; at--)
+    for (; at > 0 && better(score, r->score[at - 1]); at--)
         if (at < r->room) r->key[at] = r->key[at - 1], r->score[at] = r->score[at - 1];
     if (at < r->room) r->key[at] = j, r->score[at] = score;
 }

@@ -28,9 +28,10 @@ typedef struct ref_row {
     double lse, lse_bound;
     double *weights, *weights_bound; /* [kv_len], the form that the problem wants */
     uint8_t *visible;                /* [kv_len] */
-    /* Work of the reference, [kv_len] each: raw and capped score, bias, masked score, weight, sum
-     * of absolute products (A_j), error exponent (tau_j), and whether the key was selected. */
-    double *raw, *capped, *bias, *score, *weight, *magnitude, *tau;
+    /* Work of the reference, [kv_len] each: raw and capped score, bias (ALiBi plus mask) and
+     * the sum of their absolute values, masked score, weight, sum of absolute products (A_j), error
+     * exponent (tau_j), and whether the key was selected. */
+    double *raw, *capped, *bias, *bias_size, *score, *weight, *magnitude, *tau;
     uint8_t *selected;
     double sink_weight, largest; /* P of the sink; largest selected score, sink included */
     void *memory;
@@ -51,6 +52,10 @@ void ref_online(const attn_problem *problem, const attn_tensors *tensors, ref_pl
 
 /* Claims for a kernel that makes none: any order of summation, exp of 4 ULP, a rescale per key. */
 attn_claims ref_default_claims(const attn_problem *problem);
+
+/* Why these claims are looser than any correct kernel needs, or NULL: a kernel may tighten its
+ * bound, never loosen it. */
+const char *ref_claims_refused(const attn_problem *problem, const attn_claims *claims);
 
 /* After ref_dense: the bounds of all outputs for a kernel with these claims that computes with unit
  * roundoff u (2^-24 for float, 2^-53 to certify a double computation). Derivation: bound.c. */
@@ -98,7 +103,11 @@ typedef struct ref_buffer {
 typedef struct ref_inputs {
     attn_tensors tensors;
     ref_buffer out, lse, weights;
-    void *blocks[16];
+    struct {
+        void *data;
+        size_t bytes;
+        bool output;
+    } blocks[16];
     int block_count;
 } ref_inputs;
 
@@ -117,6 +126,9 @@ ref_inputs *ref_inputs_new(const attn_problem *problem, ref_distribution distrib
                            ref_layout layout, uint64_t seed);
 void ref_inputs_free(ref_inputs *inputs);
 
+/* A hash of everything a kernel may only read. */
+uint64_t ref_inputs_hash(const ref_inputs *inputs);
+
 /* Fills every output, gaps and margins included, with REF_CANARY. */
 void ref_poison_outputs(ref_inputs *inputs);
 
@@ -129,5 +141,8 @@ int64_t ref_gather_target(const attn_problem *problem, const attn_tensors *tenso
 
 /* Is key j visible to this row? One pair, straight from the sentences in attention.h. */
 bool ref_visible(const attn_problem *problem, const attn_tensors *tensors, ref_place at, int64_t j);
+
+/* Visible pairs of the whole problem, lengths, offsets and masks included. */
+int64_t ref_visible_pairs(const attn_problem *problem, const attn_tensors *tensors);
 
 #endif

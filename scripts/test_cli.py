@@ -54,6 +54,10 @@ BAD = [
     (["run", "/no/such/folder", "-o", "/tmp"], "/no/such/folder"),
     (["run", "--q", "/no/q.npy"], "run"),
     (["env", "now"], "now"),
+    (["bench", "--threads", "1,1"], "twice"),
+    (["bench", "--json", "."], "directory"),
+    (["verify", "--problems", "q4d4\n"], "position 5"),
+    (["export", ".", "--as", "csv"], "cannot read ."),
 ]
 
 
@@ -106,12 +110,10 @@ class GoodInput(unittest.TestCase):
     def test_verify(self):
         done = attest("verify", "--kernels", "naive_auto", "--problems", "h2q9d5c", "--json", "-")
         self.assertEqual(done.returncode, 0, done.stderr)
-        text = done.stdout
-        report = json.loads(text[text.index("\n{") + 1:])
+        report = json.loads(done.stdout)
         self.assertEqual(report["failed"], 0)
         self.assertEqual(len(report["results"]), report["passed"])
-        self.assertRegex(text[:text.index("\n{")].splitlines()[-1],
-                         r"^\d+ passed, 0 failed, 0 skipped$")
+        self.assertRegex(done.stderr.splitlines()[-1], r"^\d+ passed, 0 failed, 0 skipped$")
         replay = report["results"][0]["replay"].split()
         self.assertEqual(attest(*replay[1:]).returncode, 0)
 

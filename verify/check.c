@@ -40,7 +40,7 @@ static double share_of(float got, double want, double bound)
 {
     int32_t bits;
     memcpy(&bits, &got, sizeof bits);
-    if (bits == REF_CANARY || class_of(got) != class_of(want)) return INFINITY;
+    if (bits == REF_CANARY || class_of(got) != class_of(want) || !(bound >= 0)) return INFINITY;
     if (class_of(want) != 3 || got == want) return 0;
     double error = fabs(got - want);
     if (!(error <= bound)) return isfinite(error / bound) ? error / bound : INFINITY;
@@ -51,14 +51,22 @@ typedef struct element {
     const char *output;
     ref_place at;
     int64_t column;
+    bool live;
 } element;
 
-/* Adds one element to the report; the report keeps the worst, first of equals. */
+/* Adds one element to the report; the report keeps the worst, first of equals, and what the
+ * truth of out looks like over live rows (those that see a key). */
 static void judge(verify_report *r, element e, float got, double want, double bound, ref_term term)
 {
     double share = share_of(got, want, bound), error = fabs(got - want);
     r->compared++;
     if (e.output[0] == 'o' && error > r->max_error && isfinite(error)) r->max_error = error;
+    if (e.output[0] == 'o' && e.live) {
+        r->low = r->live ? fmin(r->low, want) : want;
+        r->high = r->live ? fmax(r->high, want) : want;
+        r->live++;
+        r->zeros += want == 0;
+    }
     if (r->output && share <= r->share) return;
     r->share = share, r->output = e.output, r->at = e.at, r->column = e.column;
     r->got = got, r->want = want, r->bound = bound, r->term = term;
@@ -76,13 +84,15 @@ static void judge_by_bound(const check *c, ref_place at, ref_row *row, verify_re
     ref_dense(c->p, t, at, row);
     ref_bound(c->p, t, at, &c->claims, 0x1p-24, row);
     const float *out = row_of(&t->out, at);
+    bool live = memchr(row->visible, 1, (size_t)c->p->kv_len) != NULL;
     for (int64_t x = 0; x < c->p->v_dim; x++)
-        judge(r, (element){"out", at, x}, out[x], row->out[x], row->out_bound[x], row->out_term[x]);
+        judge(r, (element){"out", at, x, live}, out[x], row->out[x], row->out_bound[x],
+              row->out_term[x]);
     if (c->p->wants_lse)
-        judge(r, (element){"lse", at, 0}, *row_of(&t->lse, at), row->lse, row->lse_bound,
+        judge(r, (element){"lse", at, 0, true}, *row_of(&t->lse, at), row->lse, row->lse_bound,
               REF_SCORES);
     for (int64_t j = 0; c->p->weights && j < c->p->kv_len; j++)
-        judge(r, (element){"weights", at, j}, row_of(&t->weights, at)[j], row->weights[j],
+        judge(r, (element){"weights", at, j, true}, row_of(&t->weights, at)[j], row->weights[j],
               row->weights_bound[j], REF_SCORES);
 }
 
@@ -102,13 +112,15 @@ static void judge_gather(const check *c, ref_place at, ref_row *row, verify_repo
     (void)row;
     for (int64_t x = 0; x < c->p->v_dim; x++) {
         double want = v ? v[x] : 0;
-        judge(r, (element){"out", at, x}, out[x], want, 4 * 0x1p-24 * fabs(want), REF_ROUNDING);
+        judge(r, (element){"out", at, x, j >= 0}, out[x], want, 4 * 0x1p-24 * fabs(want),
+              REF_ROUNDING);
     }
 }
 
-/* Uniform: all scores are 0, so the row is the mean of the visible V (the first or first k of them
- * for hardmax and top-k). Sums of small integers are exact; dividing costs at most 2u. A sink of 0
- * counts as one more key with V = 0. */
+/* Uniform: all scores are 0, so the row is the mean of the visible V (the first or first k of
+ * them for hardmax and top-k). Sums of small integers are exact and dividing costs at most 2u; a
+ * kernel that normalises first rounds every product and partial sum instead. A sink of 0 is a
+ * key with V = 0. */
 static void judge_uniform(const check *c, ref_place at, ref_row *row, verify_report *r)
 {
     const float *out = row_of(&c->in->tensors.out, at);
@@ -116,16 +128,21 @@ static void judge_uniform(const check *c, ref_place at, ref_row *row, verify_rep
                    : c->p->select == ATTN_TOPK  ? c->p->top_k
                                                 : INT64_MAX;
     int64_t keys = 0;
-    for (int64_t x = 0; x < c->p->v_dim; x++) row->out[x] = 0;
+    double *sum = row->out, *absolute = row->out_bound;
+    for (int64_t x = 0; x < c->p->v_dim; x++) sum[x] = absolute[x] = 0;
     for (int64_t j = 0; j < c->p->kv_len && keys < keep; j++) {
         if (!ref_visible(c->p, &c->in->tensors, at, j)) continue;
         keys++;
-        for (int64_t x = 0; x < c->p->v_dim; x++) row->out[x] += value_row(c, at, j)[x];
+        const float *v = value_row(c, at, j);
+        for (int64_t x = 0; x < c->p->v_dim; x++) sum[x] += v[x], absolute[x] += fabs((double)v[x]);
     }
     double count = (double)(keys + (c->p->has_sinks && keys > 0));
+    double roundings = c->claims.normalises_first ? (double)c->claims.sum_height + 2 : 2;
     for (int64_t x = 0; x < c->p->v_dim; x++) {
-        double want = row->out[x] = keys ? row->out[x] / count : 0;
-        judge(r, (element){"out", at, x}, out[x], want, 2 * 0x1p-24 * fabs(want), REF_ROUNDING);
+        double want = keys ? sum[x] / count : 0;
+        double size = c->claims.normalises_first && keys ? absolute[x] / count : fabs(want);
+        judge(r, (element){"out", at, x, keys > 0}, out[x], want, roundings * 0x1p-24 * size,
+              REF_ROUNDING);
     }
 }
 
@@ -159,6 +176,10 @@ static void merge(verify_report *into, const verify_report *r, const attn_proble
         worst = *r;
     worst.compared = into->compared + r->compared;
     worst.max_error = fmax(into->max_error, r->max_error);
+    worst.low = !into->live ? r->low : !r->live ? into->low : fmin(into->low, r->low);
+    worst.high = !into->live ? r->high : !r->live ? into->high : fmax(into->high, r->high);
+    worst.live = into->live + r->live;
+    worst.zeros = into->zeros + r->zeros;
     *into = worst;
 }
 
@@ -250,25 +271,12 @@ static bool repeats(const check *c, ref_inputs *in, int threads)
 
 /* ---- the verdict ---------------------------------------------------------------------- */
 
-/* A truth that says nothing proves nothing. Cases meant to be empty (no keys) are exempt. */
-static const char *vacuous(const check *c)
+/* A truth that says nothing proves nothing: why, or NULL. Rows that see no key do not count. */
+static const char *vacuous(const verify_report *r)
 {
-    const attn_tensors *t = &c->in->tensors;
-    const attn_problem *p = c->p;
-    int64_t elements = p->batch * p->q_heads * p->q_len * p->v_dim, zeros = 0;
-    bool distinct = false;
-    bool sparse = p->kv_len < 2 || p->has_kv_lens || (p->causal && p->q_offset < 0);
-    if (elements < 8 || sparse) return NULL;
-    float first = *row_of(&t->out, (ref_place){0, 0, 0});
-    for (int64_t row = 0; row < p->batch * p->q_heads * p->q_len; row++)
-        for (int64_t x = 0; x < p->v_dim; x++) {
-            float value = row_of(&t->out, place_of(p, row))[x];
-            zeros += value == 0;
-            distinct = distinct || value != first;
-        }
-    return !distinct              ? "all outputs are equal"
-           : 2 * zeros > elements ? "more than half of the outputs are 0"
-                                  : NULL;
+    if (r->live < 8) return NULL;
+    if (!(r->low < r->high)) return "all outputs should be equal";
+    return 2 * r->zeros > r->live ? "more than half of the outputs should be 0" : NULL;
 }
 
 static verify_report failure(const check *c, verify_report r)
@@ -287,11 +295,24 @@ static int64_t elements_per_row(const attn_problem *p, ref_distribution inputs)
     return p->v_dim + p->wants_lse + (p->weights ? p->kv_len : 0);
 }
 
+/* Why the kernel's claims give no bound to judge by, as a failure or a skip; else a pass. */
+static verify_report check_claims(const check *c)
+{
+    verify_report r = {0};
+    const char *refused = ref_claims_refused(c->p, &c->claims);
+    if (refused)
+        return say(r, VERIFY_FAIL, "its claims are looser than any kernel needs: %s", refused);
+    if (c->which->inputs < REF_GATHER && !((double)c->claims.sum_height * 0x1p-24 < 1))
+        return say(r, VERIFY_SKIP, "no finite bound for a sum of 2^24 terms; the probes judge it");
+    return r;
+}
+
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *in, int64_t rows)
 {
-    verify_report r = {0};
     check c = {kernel, which, &which->problem, in, kernel->claims(&which->problem)};
+    verify_report r = check_claims(&c);
+    if (r.status != VERIFY_PASS) return r;
     int64_t stray = all_strays(&c);
     if (stray)
         return say(r, VERIFY_FAIL, "%lld elements outside the outputs were written",
@@ -300,8 +321,8 @@ verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which
     if (r.output && !(r.share <= 1)) return failure(&c, r);
     if (r.compared != r.rows * elements_per_row(c.p, which->inputs))
         return say(r, VERIFY_FAIL, "only %lld elements were compared", (long long)r.compared);
-    const char *empty = vacuous(&c);
-    return empty ? say(r, VERIFY_FAIL, "the case proves nothing: %s", empty) : r;
+    const char *empty = vacuous(&r);
+    return empty ? say(r, VERIFY_SKIP, "the case proves nothing: %s", empty) : r;
 }
 
 static verify_report check_inputs(const check *c, ref_inputs *in, verify_options options)
@@ -309,9 +330,12 @@ static verify_report check_inputs(const check *c, ref_inputs *in, verify_options
     attn_error error;
     attn_exec exec = {.threads = options.threads};
     int others = options.threads + 2;
+    uint64_t before = ref_inputs_hash(in);
     ref_poison_outputs(in);
     if (attn_run(c->kernel, c->p, &in->tensors, &exec, &error))
         return say((verify_report){0}, VERIFY_FAIL, "the kernel did not run: %.200s", error.text);
+    if (ref_inputs_hash(in) != before)
+        return say((verify_report){0}, VERIFY_FAIL, "the kernel wrote to its inputs");
     verify_report r = verify_outputs(c->kernel, c->which, in, options.rows);
     if (r.status == VERIFY_PASS && options.repeat && c->claims.deterministic &&
         !repeats(c, in, others))

@@ -111,6 +111,12 @@ DAMAGE(output_in_bfloat16)
         }
 }
 
+DAMAGE(query_overwritten)
+{
+    if (!after)
+        *(float *)(t->q.data + s->batch * t->q.batch_stride + s->head * t->q.head_stride) = 0;
+}
+
 DAMAGE(not_deterministic)
 {
     static int calls;
@@ -136,7 +142,7 @@ static const struct {
     ROW(v_assumed_contiguous),  ROW(lse_wrong),
     ROW(last_column_unwritten), ROW(writes_past_a_row),
     ROW(first_row_zeroed),      ROW(output_in_bfloat16),
-    ROW(not_deterministic),
+    ROW(query_overwritten),     ROW(not_deterministic),
 };
 
 /* Failures of the quick suite for a kernel with this damage, up to the first. */
@@ -174,6 +180,38 @@ static void wrong_kernels_are_caught(void **state)
     assert_int_equal(alive, 0);
 }
 
+/* Loose claims would loosen the judge: they are a failure of their own. */
+static attn_claims loose_claims(const attn_problem *p)
+{
+    attn_claims claims = attn_find("naive_scalar")->claims(p);
+    claims.exp_ulp = 1e9;
+    return claims;
+}
+
+static void loose_claims_are_refused(void **state)
+{
+    (void)state;
+    attn_kernel kernel = *attn_find("naive_scalar");
+    verify_case plain = {attn_problem_make(2, 20, 24), REF_GAUSS, REF_GAPS, 1};
+    kernel.claims = loose_claims;
+    verify_report r = verify_check(&kernel, &plain, (verify_options){1, 0, true});
+    assert_int_equal(r.status, VERIFY_FAIL);
+    assert_non_null(strstr(r.reason, "claims"));
+}
+
+static void no_case_is_vacuous(void **state)
+{
+    (void)state;
+    int count;
+    verify_case *cases = verify_suite("quick", 1, &count);
+    for (int c = 0; c < count; c++) {
+        verify_report r =
+            verify_check(attn_find("naive_auto"), &cases[c], (verify_options){2, 0, false});
+        if (r.status == VERIFY_SKIP) fail_msg("case %d: %s", c, r.reason);
+    }
+    free(cases);
+}
+
 static void a_right_kernel_passes(void **state)
 {
     (void)state;
@@ -183,7 +221,8 @@ static void a_right_kernel_passes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_right_kernel_passes),
-                                       cmocka_unit_test(wrong_kernels_are_caught)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_right_kernel_passes), cmocka_unit_test(no_case_is_vacuous),
+        cmocka_unit_test(loose_claims_are_refused), cmocka_unit_test(wrong_kernels_are_caught)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,10 +24,12 @@ typedef struct verify_report {
     ref_place at;
     int64_t column;
     double got, want, bound;
-    ref_term term;    /* what dominates the bound there */
-    double max_error; /* largest |got - want| over finite elements of out */
-    int64_t rows;     /* rows that were judged */
-    int64_t compared; /* elements that were judged */
+    ref_term term;       /* what dominates the bound there */
+    double max_error;    /* largest |got - want| over finite elements of out */
+    int64_t rows;        /* rows that were judged */
+    int64_t compared;    /* elements that were judged */
+    int64_t live, zeros; /* elements of out in rows that see a key; how many of them should be 0 */
+    double low, high;    /* range of what these should be */
 } verify_report;
 
 typedef struct verify_options {
@@ -38,16 +40,18 @@ typedef struct verify_options {
 
 /* Runs the kernel on the case and judges what it wrote. What is checked, in this order:
  *   the kernel accepts the problem (else skipped) and returns ATTN_OK;
- *   nothing outside its outputs was written, and every element inside was;
+ *   its inputs are as before; nothing outside its outputs was written, every element inside was;
+ *   its claims are not looser than any correct kernel needs;
  *   every judged element has the class of the truth and is within the derived bound, or, for the
  *   inputs "gather" and "uniform", equals the answer that needs no reference (4u|v| and 2u|o|);
- *   the truth is not vacuous: enough distinct values, not mostly zeros, all elements compared;
+ *   all elements were compared, and the truth is not vacuous: equal everywhere or mostly zeros
+ *   (else skipped: that proves nothing);
  *   a kernel that claims determinism gives the same bits with another number of threads. */
 verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
                            verify_options options);
 
-/* The middle three of these checks, on outputs that the kernel has already written to `inputs`
- * (which were poisoned before). For callers that run the kernel themselves. */
+/* These checks but the first and the last, on outputs that the kernel has already written to
+ * `inputs` (which were poisoned before). For callers that run the kernel themselves. */
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *inputs, int64_t rows);
 

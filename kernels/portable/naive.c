@@ -67,33 +67,29 @@ static void score_row(const attn_problem *p, const attn_tensors *t, const head_v
         weights[j] = s[j];
 }
 
-/* Index of the largest score that is not yet marked by `taken`, lowest index first; NaN counts as
- * largest. -1 if none is left. */
-static int64_t best_key(const float *s, const float *taken_above, int64_t after, int64_t n)
+/* The order of keys a and b in hardmax and top-k: NaN first, then the larger score, then the lower
+ * index. */
+static bool ranks_before(const float *s, int64_t a, int64_t b)
 {
-    int64_t best = -1;
-    for (int64_t j = 0; j < n; j++) {
-        if (s[j] == -INFINITY) continue;
-        bool later = !taken_above || s[j] < *taken_above || (s[j] == *taken_above && j > after);
-        if (later && (best < 0 || !(s[j] <= s[best]))) best = j;
-    }
-    return best;
+    if (isnan(s[a]) || isnan(s[b])) return isnan(s[a]) && (!isnan(s[b]) || a < b);
+    return s[a] > s[b] || (s[a] == s[b] && a < b);
 }
 
 /* Leaves the k best keys of a row and sets the others to -inf. */
 static void keep_best(float *s, int64_t n, int64_t k)
 {
-    int64_t cut = best_key(s, NULL, -1, n);
-    for (int64_t kept = 1; cut >= 0 && kept < k; kept++) {
-        float score = s[cut];
-        int64_t next = best_key(s, &score, cut, n);
-        if (next < 0) return;
+    int64_t cut = -1; /* the worst key kept so far */
+    for (int64_t kept = 0; kept < k; kept++) {
+        int64_t next = -1;
+        for (int64_t j = 0; j < n; j++)
+            if (s[j] != -INFINITY && (cut < 0 || ranks_before(s, cut, j)) &&
+                (next < 0 || ranks_before(s, j, next)))
+                next = j;
+        if (next < 0) return; /* fewer than k keys */
         cut = next;
     }
-    if (cut < 0) return;
-    float score = s[cut];
     for (int64_t j = 0; j < n; j++)
-        if (s[j] < score || (s[j] == score && j > cut)) s[j] = -INFINITY;
+        if (j != cut && ranks_before(s, cut, j)) s[j] = -INFINITY;
 }
 
 /* Pass 2, row i: s[j] becomes e^(s[j] - max); hidden keys get exactly 0. The division by the sum is
@@ -102,19 +98,22 @@ static void softmax_row(const attn_problem *p, const head_view *v, int64_t i, fl
                         float *inverse)
 {
     int64_t n = p->kv_len;
+    float *weights = p->weights == ATTN_WEIGHTS_NORMALISED ? v->weights + i * v->weights_row : NULL;
     float max = v->sink, sum = 0;
     for (int64_t j = 0; j < n; j++)
         if (!(s[j] <= max)) max = s[j];
     if (max == -INFINITY) max = 0; /* no key: every exponential below is 0 */
     for (int64_t j = 0; j < n; j++) {
-        s[j] = s[j] == -INFINITY ? 0 : expf(s[j] - max);
+        bool hidden = s[j] == -INFINITY;
+        s[j] = hidden ? 0 : expf(s[j] - max);
         sum += s[j];
+        if (weights) weights[j] = hidden ? 0 : 1;
     }
     sum += v->sink == -INFINITY ? 0 : expf(v->sink - max);
     *inverse = sum == 0 ? 0 : 1 / sum;
     if (v->lse) v->lse[i * v->lse_row] = sum == 0 ? -INFINITY : max + logf(sum);
-    for (int64_t j = 0; p->weights == ATTN_WEIGHTS_NORMALISED && j < n; j++)
-        v->weights[i * v->weights_row + j] = s[j] * *inverse;
+    for (int64_t j = 0; weights && j < n; j++) /* hidden keys stay 0, also beside a NaN */
+        if (weights[j] != 0) weights[j] = s[j] * *inverse;
 }
 
 /* Pass 3, row i: O[i,:] = sum of weights[j] V[j,:] times inverse, over the visible keys only:
