@@ -3,6 +3,7 @@
  * The kernel's float outputs are held against the double reference row by row; the bound comes from
  * reference/bound.c and the kernel's own claims. Class (NaN, +inf, -inf, finite) is compared before
  * value, and no comparison lets a NaN pass. */
+#include <fenv.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -325,6 +326,18 @@ verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which
     return empty ? say(r, VERIFY_SKIP, "the case proves nothing: %s", empty) : r;
 }
 
+/* What the kernel did to the floating-point environment, which the next caller counts on; NULL if
+ * nothing. Mends the rounding mode, so that the next case is judged fairly. */
+static const char *environment_left(void)
+{
+    volatile float smallest = 0x1p-126f, half = 0.5f;
+    if (fegetround() != FE_TONEAREST) {
+        fesetround(FE_TONEAREST);
+        return "it left another rounding mode";
+    }
+    return smallest * half == 0 ? "it left subnormals flushed to zero" : NULL;
+}
+
 static verify_report check_inputs(const check *c, ref_inputs *in, verify_options options)
 {
     attn_error error;
@@ -334,6 +347,8 @@ static verify_report check_inputs(const check *c, ref_inputs *in, verify_options
     ref_poison_outputs(in);
     if (attn_run(c->kernel, c->p, &in->tensors, &exec, &error))
         return say((verify_report){0}, VERIFY_FAIL, "the kernel did not run: %.200s", error.text);
+    const char *left = environment_left();
+    if (left) return say((verify_report){0}, VERIFY_FAIL, "%s", left);
     if (ref_inputs_hash(in) != before)
         return say((verify_report){0}, VERIFY_FAIL, "the kernel wrote to its inputs");
     verify_report r = verify_outputs(c->kernel, c->which, in, options.rows);

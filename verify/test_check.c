@@ -3,6 +3,7 @@
  * the judge is awake.)
  *
  * Each is naive_scalar with something done to problem, tensors or outputs on the way. */
+#include <fenv.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,6 +112,11 @@ DAMAGE(output_in_bfloat16)
         }
 }
 
+DAMAGE(rounding_mode_left)
+{
+    if (after) fesetround(FE_UPWARD);
+}
+
 DAMAGE(query_overwritten)
 {
     if (!after)
@@ -142,7 +148,8 @@ static const struct {
     ROW(v_assumed_contiguous),  ROW(lse_wrong),
     ROW(last_column_unwritten), ROW(writes_past_a_row),
     ROW(first_row_zeroed),      ROW(output_in_bfloat16),
-    ROW(query_overwritten),     ROW(not_deterministic),
+    ROW(rounding_mode_left),    ROW(query_overwritten),
+    ROW(not_deterministic),
 };
 
 /* Failures of the quick suite for a kernel with this damage, up to the first. */

@@ -39,18 +39,19 @@ typedef struct verify_options {
 } verify_options;
 
 /* Runs the kernel on the case and judges what it wrote. What is checked, in this order:
- *   the kernel accepts the problem (else skipped) and returns ATTN_OK;
- *   its inputs are as before; nothing outside its outputs was written, every element inside was;
- *   its claims are not looser than any correct kernel needs;
- *   every judged element has the class of the truth and is within the derived bound, or, for the
- *   inputs "gather" and "uniform", equals the answer that needs no reference (4u|v| and 2u|o|);
- *   all elements were compared, and the truth is not vacuous: equal everywhere or mostly zeros
- *   (else skipped: that proves nothing);
- *   a kernel that claims determinism gives the same bits with another number of threads. */
+ *   1. the kernel accepts the problem (else skipped) and returns ATTN_OK;
+ *   2. the rounding mode is as before, subnormals are not flushed, its inputs are as before;
+ *   3. its claims are not looser than any correct kernel needs;
+ *   4. nothing outside its outputs was written, and every element inside was;
+ *   5. every judged element has the class of the truth and is within the derived bound, or, for the
+ *      inputs "gather" and "uniform", equals the answer that needs no reference (4u|v| and 2u|o|);
+ *   6. all elements were compared, and the truth is not vacuous: equal everywhere or mostly zeros
+ *      (else skipped: that proves nothing);
+ *   7. a kernel that claims determinism gives the same bits with another number of threads. */
 verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
                            verify_options options);
 
-/* These checks but the first and the last, on outputs that the kernel has already written to
+/* Checks 3 to 6, on outputs that the kernel has already written to
  * `inputs` (which were poisoned before). For callers that run the kernel themselves. */
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *inputs, int64_t rows);
