@@ -1,158 +1,19 @@
 /* inputs.c: seeded tensors, the same bits on every machine.
  *
- * Values come from a counter: random(seed, tensor, index), so no order, thread count or ISA can
- * change them, and only exact or correctly rounded operations follow (no libm but sqrt).
- * Distributions are chosen to hurt: each is named in numerics of the field's bug reports (see
- * verify/). Logical values do not depend on the layout; what lies in the gaps is NaN. */
+ * values.c says which numbers; here they are laid out. Logical values do not depend on the layout;
+ * what lies in gaps and behind masks is NaN. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "reference/reference.h"
+#include "reference/values.h"
 
-const char *const ref_distribution_names[REF_DISTRIBUTIONS] = {
-    "gauss", "wide",  "ascending", "descending", "low",    "cancel",  "same-sign",
-    "big-v", "heavy", "zero-q",    "subnormal",  "gather", "uniform",
-};
 const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps"};
 
 enum {
-    MARGIN = 64, /* elements before and after every buffer */
-    POISON_PAIRS =
-        1 << 24, /* larger problems keep their unseen keys: looking for them costs a pass */
+    MARGIN = 64,            /* elements before and after every buffer */
+    POISON_PAIRS = 1 << 24, /* larger problems keep their unseen keys: the search costs a pass */
 };
-
-uint64_t ref_random(uint64_t key, uint64_t index)
-{
-    uint64_t z = key + (index + 1) * UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* One random stream per tensor. */
-typedef enum stream { Q, K, V, LENS, OFFSETS, MASK, BIAS, SLOPES, SINKS, VECTOR, GATHER } stream;
-
-static uint64_t stream_key(uint64_t seed, stream which)
-{
-    return ref_random(seed, (uint64_t)which + 1000);
-}
-
-/* Uniform in [-1, 1), a multiple of 2^-23. */
-static float uniform(uint64_t key, uint64_t index)
-{
-    return (float)(int64_t)(ref_random(key, index) >> 40) * 0x1p-23f - 1.0f;
-}
-
-/* Mean 0, variance 1, |x| < 4.9: eight 16-bit uniforms; the sum is exact, one rounding follows. */
-static float gauss(uint64_t key, uint64_t index)
-{
-    int64_t sum = 0;
-    for (uint64_t half = 0; half < 2; half++)
-        for (uint64_t bits = ref_random(key, 2 * index + half), part = 0; part < 4;
-             part++, bits >>= 16)
-            sum += (int64_t)(bits & 0xffff);
-    return (float)(sum - 4 * 0xffff) *
-           0x1.3988e2p-16f; /* sqrt(3/2) / 2^16, one over the sum's deviation */
-}
-
-/* ---- values --------------------------------------------------------------------------- */
-
-typedef struct maker {
-    const attn_problem *p;
-    ref_distribution kind;
-    uint64_t seed;
-    float unit;   /* q.k = 1 / scale when q = unit e and k = unit e, with e = (1, ..., 1) */
-    float gather; /* a power of two: codes that differ in one place are >= 120 apart in score */
-} maker;
-
-static maker maker_of(const attn_problem *p, ref_distribution kind, uint64_t seed)
-{
-    float scale = fabsf(p->scale) > 0x1p-60f ? fabsf(p->scale) : 1.0f;
-    maker m = {p, kind, seed, sqrtf(1.0f / (scale * (float)p->qk_dim)), 1.0f};
-    while (m.gather * scale < 64) m.gather *= 2;
-    while (m.gather * scale > 128) m.gather /= 2;
-    return m;
-}
-
-/* Bit c of the code of key j, +1 or -1: the binary digits of j, then random ones. */
-static float code(const maker *m, int64_t j, int64_t c)
-{
-    bool one = c < 24 ? (j >> c) & 1
-                      : ref_random(stream_key(m->seed, K), (uint64_t)(j * m->p->qk_dim + c)) & 1;
-    return one ? 1.0f : -1.0f;
-}
-
-static float q_value(const maker *m, uint64_t at, int64_t c)
-{
-    uint64_t key = stream_key(m->seed, Q);
-    float g = gauss(key, at), sign = m->p->scale < 0 ? -1.0f : 1.0f;
-    switch (m->kind) {
-    case REF_WIDE:
-        return g * 30 * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
-    case REF_ASCENDING:
-    case REF_DESCENDING:
-        return sign * m->unit * (1 + 0.01f * g);
-    case REF_LOW:
-        return sign * m->unit * 22.36f;
-    case REF_CANCEL:
-        return gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
-    case REF_HEAVY:
-        return sign * m->unit;
-    case REF_ZERO_Q:
-    case REF_UNIFORM:
-        return 0;
-    default:
-        return g;
-    }
-}
-
-/* at: index of the element; j: key; heavy: the key that REF_HEAVY favours. */
-static float k_value(const maker *m, uint64_t at, int64_t j, int64_t c)
-{
-    uint64_t key = stream_key(m->seed, K);
-    float g = gauss(key, at), step = 40.0f / (float)(m->p->kv_len > 1 ? m->p->kv_len : 1);
-    int64_t heavy = (int64_t)(ref_random(key, 7) % (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
-    switch (m->kind) {
-    case REF_WIDE:
-        return g * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
-    case REF_ASCENDING:
-        return m->unit * (step * (float)j + 0.1f * g);
-    case REF_DESCENDING:
-        return m->unit * (40 - step * (float)j + 0.1f * g);
-    case REF_LOW:
-        return m->unit * (-22.36f + 0.1f * g);
-    case REF_CANCEL:
-        return (c % 2 ? -1 : 1) * gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
-    case REF_HEAVY:
-        return j == heavy ? 0 : -20.5f * m->unit;
-    case REF_GATHER:
-        return code(m, j, c);
-    default:
-        return g;
-    }
-}
-
-static float v_value(const maker *m, uint64_t at, int64_t j)
-{
-    uint64_t key = stream_key(m->seed, V), bits = ref_random(key, at);
-    int64_t heavy = (int64_t)(ref_random(stream_key(m->seed, K), 7) %
-                              (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
-    switch (m->kind) {
-    case REF_SAME_SIGN:
-        return 1.5f + 0.5f * uniform(key, at);
-    case REF_BIG_V:
-        return bits & 1 ? 1e4f : -1e4f;
-    case REF_HEAVY:
-        return j == heavy ? 0 : 1e6f * (1 + 0.25f * uniform(key, at));
-    case REF_SUBNORMAL:
-        return gauss(key, at) * 0x1p-130f;
-    case REF_UNIFORM:
-        return (float)((int64_t)(bits % 17) - 8);
-    default:
-        return gauss(key, at);
-    }
-}
 
 /* ---- memory --------------------------------------------------------------------------- */
 
@@ -199,14 +60,8 @@ static bool make_output(ref_inputs *in, shape s, attn_output *view, ref_buffer *
     return data;
 }
 
-static float qkv_value(const maker *m, stream which, uint64_t at, int64_t row, int64_t c)
-{
-    return which == Q   ? q_value(m, at, c)
-           : which == K ? k_value(m, at, row, c)
-                        : v_value(m, at, row);
-}
-
-static bool make_input(ref_inputs *in, const maker *m, stream which, shape s, attn_input *view)
+static bool make_input(ref_inputs *in, const value_maker *m, value_stream which, shape s,
+                       attn_input *view)
 {
     float *data = room(in, &s);
     if (!data) return false;
@@ -217,62 +72,39 @@ static bool make_input(ref_inputs *in, const maker *m, stream which, shape s, at
             for (int64_t r = 0; r < s.len; r++)
                 for (int64_t c = 0; c < s.dim; c++, at++)
                     data[s.offset + b * s.batch_stride + h * s.head_stride + r * s.row_stride + c] =
-                        qkv_value(m, which, at, r, c);
+                        value_element(m, which, at, r, c);
     return true;
 }
 
-/* Every third row has random holes, every fifth hides its first half, every seventh is hidden
- * whole. */
-static bool hidden(uint64_t key, int64_t i, int64_t j, int64_t kv_len, uint64_t at)
-{
-    if (i % 7 == 6) return true;
-    if (i % 5 == 4) return j < kv_len / 2;
-    return i % 3 == 2 ? ref_random(key, at) & 1 : ref_random(key, at) % 16 == 0;
-}
-
-/* One in eight removes the key; of the rest one in eight is a number that people mask with, and
- * that is a number here too. */
-static float bias_value(uint64_t key, uint64_t at, bool plain)
-{
-    static const float masking[] = {-1e4f, -1e9f, -0x1.fffffep127f};
-    uint64_t random = ref_random(key, at);
-    if (random % 8 == 0) return -INFINITY;
-    if (plain) return 0;
-    return random % 8 == 1 ? masking[random / 8 % 3] : gauss(key, at);
-}
-
-static bool make_masks(ref_inputs *in, const maker *m)
+static bool make_masks(ref_inputs *in, const value_maker *m)
 {
     const attn_problem *p = m->p;
     attn_tensors *t = &in->tensors;
     int64_t n = p->q_len, keys = p->kv_len, heads = p->q_heads;
-    bool plain = m->kind == REF_GATHER || m->kind == REF_UNIFORM;
     if (p->has_mask) { /* [1, q_heads, q_len, kv_len]: broadcast over the batch */
         uint8_t *data = keep(in, heads * n * keys, 1);
         if (!data) return false;
         for (int64_t x = 0; x < heads * n * keys; x++)
-            data[x] = !hidden(stream_key(m->seed, MASK), x / keys % n, x % keys, keys, (uint64_t)x);
+            data[x] = !value_hidden(m, (uint64_t)x, x / keys % n, x % keys);
         t->mask = (attn_mask){data, 0, n * keys, keys, 1};
     }
     if (p->has_bias) { /* [batch, 1, q_len, kv_len]: broadcast over the heads */
-        uint64_t key = stream_key(m->seed, BIAS);
         float *data = keep(in, p->batch * n * keys, sizeof *data);
         if (!data) return false;
-        for (int64_t x = 0; x < p->batch * n * keys; x++)
-            data[x] = bias_value(key, (uint64_t)x, plain);
+        for (int64_t x = 0; x < p->batch * n * keys; x++) data[x] = value_bias(m, (uint64_t)x);
         t->bias = (attn_bias){data, n * keys, 0, keys, 1};
     }
     return true;
 }
 
-static bool make_batch_values(ref_inputs *in, const maker *m)
+static bool make_batch_values(ref_inputs *in, const value_maker *m)
 {
     const attn_problem *p = m->p;
     int64_t *lens = keep(in, p->batch, sizeof *lens),
             *offsets = keep(in, p->batch, sizeof *offsets);
     if (!lens || !offsets) return false;
     for (int64_t b = 0; b < p->batch; b++) {
-        uint64_t key = stream_key(m->seed, LENS), room_left = (uint64_t)p->kv_len + 1;
+        uint64_t key = value_key(m, VALUE_LENS), room_left = (uint64_t)p->kv_len + 1;
         lens[b] = b == 0   ? p->kv_len
                   : b == 1 ? 0
                            : (int64_t)(ref_random(key, (uint64_t)b) % room_left);
@@ -284,22 +116,21 @@ static bool make_batch_values(ref_inputs *in, const maker *m)
     return true;
 }
 
-static bool make_head_values(ref_inputs *in, const maker *m)
+static bool make_head_values(ref_inputs *in, const value_maker *m)
 {
     const attn_problem *p = m->p;
     float *slopes = keep(in, p->q_heads, sizeof *slopes),
           *sinks = keep(in, p->q_heads, sizeof *sinks);
     float *vector = keep(in, p->qk_dim, sizeof *vector);
-    bool plain = m->kind == REF_GATHER || m->kind == REF_UNIFORM;
     if (!slopes || !sinks || !vector) return false;
     for (int64_t h = 0; h < p->q_heads; h++) {
-        slopes[h] = plain ? 0 : 0.5f / (float)(h + 1);
+        slopes[h] = m->plain ? 0 : 0.5f / (float)(h + 1);
         float level =
             m->kind == REF_LOW ? -500 : 0; /* a sink far above all scores would hide them */
-        sinks[h] = plain ? 0 : level + 2 * gauss(stream_key(m->seed, SINKS), (uint64_t)h);
+        sinks[h] = m->plain ? 0 : level + 2 * value_gauss(value_key(m, VALUE_SINKS), (uint64_t)h);
     }
     for (int64_t c = 0; c < p->qk_dim; c++)
-        vector[c] = plain ? 0 : gauss(stream_key(m->seed, VECTOR), (uint64_t)c);
+        vector[c] = m->plain ? 0 : value_gauss(value_key(m, VALUE_VECTOR), (uint64_t)c);
     if (p->has_alibi) in->tensors.alibi_slopes = slopes;
     if (p->has_sinks) in->tensors.sinks = sinks;
     if (p->score == ATTN_ADDITIVE) in->tensors.score_vector = vector;
@@ -346,9 +177,11 @@ const char *ref_probe_refuses(const attn_problem *p, ref_distribution kind)
 
 int64_t ref_gather_target(const attn_problem *p, const attn_tensors *t, uint64_t seed, ref_place at)
 {
+    value_maker m = {.seed = seed};
     uint64_t row = (uint64_t)((at.b * p->q_heads + at.h) * p->q_len + at.i);
     int64_t start =
-        p->kv_len ? (int64_t)(ref_random(stream_key(seed, GATHER), row) % (uint64_t)p->kv_len) : 0;
+        p->kv_len ? (int64_t)(ref_random(value_key(&m, VALUE_GATHER), row) % (uint64_t)p->kv_len)
+                  : 0;
     for (int64_t step = 0; step < p->kv_len; step++) {
         int64_t j = (start + step) % p->kv_len;
         if (ref_visible(p, t, at, j)) return j;
@@ -356,7 +189,7 @@ int64_t ref_gather_target(const attn_problem *p, const attn_tensors *t, uint64_t
     return -1;
 }
 
-static void aim_queries(ref_inputs *in, const maker *m)
+static void aim_queries(ref_inputs *in, const value_maker *m)
 {
     const attn_problem *p = m->p;
     attn_tensors *t = &in->tensors;
@@ -367,7 +200,7 @@ static void aim_queries(ref_inputs *in, const maker *m)
                 float *q = (float *)t->q.data + b * t->q.batch_stride + h * t->q.head_stride +
                            i * t->q.row_stride;
                 for (int64_t c = 0; c < p->qk_dim; c++)
-                    q[c] = j < 0 ? 0 : m->gather * code(m, j, c);
+                    q[c] = j < 0 ? 0 : m->gather * value_code(m, j, c);
             }
 }
 
@@ -388,14 +221,14 @@ int64_t ref_inputs_bytes(const attn_problem *p)
     return floats < 0x1p60 ? (int64_t)(4 * floats) + 65536 : INT64_MAX;
 }
 
-static bool make_all(ref_inputs *in, const maker *m, ref_layout layout)
+static bool make_all(ref_inputs *in, const value_maker *m, ref_layout layout)
 {
     const attn_problem *p = m->p;
     attn_tensors *t = &in->tensors;
     int64_t b = p->batch, h = p->q_heads, g = p->kv_heads;
-    if (!make_input(in, m, Q, shape_of(layout, b, h, p->q_len, p->qk_dim), &t->q) ||
-        !make_input(in, m, K, shape_of(layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
-        !make_input(in, m, V, shape_of(layout, b, g, p->kv_len, p->v_dim), &t->v) ||
+    if (!make_input(in, m, VALUE_Q, shape_of(layout, b, h, p->q_len, p->qk_dim), &t->q) ||
+        !make_input(in, m, VALUE_K, shape_of(layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
+        !make_input(in, m, VALUE_V, shape_of(layout, b, g, p->kv_len, p->v_dim), &t->v) ||
         !make_output(in, shape_of(layout, b, h, p->q_len, p->v_dim), &t->out, &in->out))
         return false;
     if (p->wants_lse && !make_output(in, shape_of(layout, b, h, p->q_len, 1), &t->lse, &in->lse))
@@ -410,7 +243,7 @@ ref_inputs *ref_inputs_new(const attn_problem *p, ref_distribution kind, ref_lay
                            uint64_t seed)
 {
     ref_inputs *in = calloc(1, sizeof *in);
-    maker m = maker_of(p, kind, seed);
+    value_maker m = value_maker_of(p, kind, seed);
     if (!in) return NULL;
     if (!make_all(in, &m, layout)) return ref_inputs_free(in), NULL;
     if (kind == REF_GATHER) aim_queries(in, &m);

@@ -17,13 +17,14 @@
 
 #include "verify/npy.h"
 
-static char folder[64], path[80];
+static char folder[512], path[528];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/test_npy.%d", (int)getpid());
-    if (mkdir(folder, 0700) != 0) return -1;
+    const char *root = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.480s/test_npy.XXXXXX", root ? root : P_tmpdir);
+    if (!mkdtemp(folder)) return -1;
     snprintf(path, sizeof path, "%s/t.npy", folder);
     return 0;
 }
