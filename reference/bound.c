@@ -114,7 +114,7 @@ static double band_weight(const attn_problem *p, const ref_row *row)
         if (row->selected[j]) weight += row->weight[j];
         else rival = true;
     }
-    return rival ? weight * exp(largest_tau) : 0;
+    return rival && weight > 0 ? fmin(weight * exp(largest_tau), 1) : 0; /* no more than all */
 }
 
 /* p (e^tau - 1) for the weight p = e^log_weight, without overflow in between. */
@@ -127,7 +127,11 @@ static double moved_weight(double log_weight, double tau)
 static void key_errors(const attn_problem *p, const attn_tensors *t, const float *q, const float *k,
                        const row_error *e, ref_row *row)
 {
+    bool all_pairs = p->weights == ATTN_WEIGHTS_RAW || p->weights == ATTN_WEIGHTS_CAPPED;
     for (int64_t j = 0; j < p->kv_len; j++) {
+        row->tau[j] = 0;
+        if (p->weights) row->weights_bound[j] = 0;
+        if (!row->visible[j] && !all_pairs) continue; /* K may be NaN there */
         double raw =
             raw_error(p, t, q, k + j * t->k.row_stride, row->magnitude[j], e->claims->tanh_ulp);
         double capped = raw;
@@ -137,7 +141,7 @@ static void key_errors(const attn_problem *p, const attn_tensors *t, const float
         const double forms[] = {0, raw + fabs(row->raw[j]), capped + fabs(row->capped[j]), masked,
                                 0};
         if (p->weights) row->weights_bound[j] = e->u * forms[p->weights] + 0x1p-149;
-        row->tau[j] = row->visible[j] ? tau_of(e, row->largest, row->score[j], masked) : 0;
+        if (row->visible[j]) row->tau[j] = tau_of(e, row->largest, row->score[j], masked);
     }
 }
 

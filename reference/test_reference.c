@@ -100,6 +100,7 @@ static attn_problem random_problem(uint64_t seed)
 static double excess(double a, double b, double bound)
 {
     if (isnan(a) || isnan(b)) return isnan(a) && isnan(b) ? 0 : INFINITY;
+    if (isfinite(a) && !(bound >= 0)) return INFINITY; /* a finite value has a bound */
     return a == b ? 0 : fabs(a - b) / bound;
 }
 
