@@ -2,10 +2,10 @@
  *
  * Order within a round is a Williams square over a fresh random permutation of the arms for each
  * block of rounds: over a whole block every arm stands at every place, and after every other,
- * equally often (over other numbers of rounds: nearly). The sham
- * arm is one kernel entered a second time under no name; what separates it from its twin is noise.
- * A round is dirty, and dropped whole, if the hypervisor took more than 2 % of it (steal) or memory
- * had to be paged in; never for being slow. */
+ * equally often (over other numbers of rounds: nearly). The sham arm is one kernel entered a second
+ * time under no name; what separates it from its twin is noise. A round is dirty, and dropped
+ * whole, if the hypervisor took more than 2 % of the CPUs' time in it (steal; one clock tick is
+ * always allowed) or memory had to be paged in; never for being slow. */
 #include "bench/measure.h"
 
 #include <math.h>
@@ -39,11 +39,14 @@ static double run_calls(const measure_group *g, const measure_arm *arm, const re
     return roof_now() - begin;
 }
 
-static void *scratch_for(const measure_group *g, const measure_arm *arm)
+static int64_t scratch_bytes(const measure_group *g, const measure_arm *arm)
 {
-    return aligned_alloc(
-        4096,
-        (size_t)attn_scratch_bytes(arm->kernel, &g->problem, g->threads) / 4096 * 4096 + 4096);
+    return attn_scratch_bytes(arm->kernel, &g->problem, g->threads);
+}
+
+static void *new_scratch(int64_t bytes)
+{
+    return aligned_alloc(4096, (size_t)bytes / 4096 * 4096 + 4096);
 }
 
 static verify_report no_memory(verify_report r)
@@ -58,7 +61,7 @@ static void prepare_arm(measure_group *g, measure_arm *arm, ref_inputs *in)
 {
     verify_case timed = timed_case(g), probe = timed;
     verify_options options = {.threads = g->threads, .rows = 0, .repeat = false};
-    void *scratch = scratch_for(g, arm);
+    void *scratch = new_scratch(scratch_bytes(g, arm));
     if (!scratch) {
         arm->verdict = no_memory(arm->verdict);
         return;
@@ -92,7 +95,7 @@ void measure_prepare(measure_group *g, int64_t memory)
         arm->dropped = attn_supports(arm->kernel, &g->problem);
         arm->prepared = true;
         if (arm->dropped) continue;
-        int64_t scratch = attn_scratch_bytes(arm->kernel, &g->problem, g->threads);
+        int64_t scratch = scratch_bytes(g, arm);
         arm->scratch_bytes = arm->kernel->scratch_bytes(&g->problem);
         if (!in || scratch > memory - 2 * inputs) {
             snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
@@ -228,18 +231,21 @@ static void order_of_round(const measure_group *g, int r, int *order, int places
 typedef struct timing {
     int arm[MEASURE_ARMS + 1]; /* which arm stands behind each competitor */
     bool sham[MEASURE_ARMS + 1];
-    void *scratch[MEASURE_ARMS];
+    void *scratch; /* one for all arms, as large as the largest needs: they run one at a time */
     int places;
 } timing;
 
 static timing start_timing(const measure_group *g)
 {
     timing t = {.places = 0};
+    int64_t largest = 0;
     for (int a = 0; a < g->arm_count; a++) {
         if (!is_timed(&g->arms[a])) continue;
-        t.scratch[a] = scratch_for(g, &g->arms[a]);
+        int64_t bytes = scratch_bytes(g, &g->arms[a]);
+        largest = bytes > largest ? bytes : largest;
         t.arm[t.places++] = a;
     }
+    if (t.places) t.scratch = new_scratch(largest);
     if (g->sham >= 0) t.arm[t.places] = g->sham, t.sham[t.places++] = true;
     return t;
 }
@@ -254,8 +260,8 @@ static bool time_round(measure_group *g, const timing *t, const ref_inputs *in, 
     for (int i = 0; i < t->places; i++) {
         int place = order[i], a = t->arm[place];
         if (g->calls > 1)
-            run_calls(g, &g->arms[a], in, t->scratch[a], 1); /* caches forget the others */
-        double seconds = run_calls(g, &g->arms[a], in, t->scratch[a], g->calls);
+            run_calls(g, &g->arms[a], in, t->scratch, 1); /* caches forget the others */
+        double seconds = run_calls(g, &g->arms[a], in, t->scratch, g->calls);
         double *slot = t->sham[place] ? &g->sham_ns[g->clean] : &g->arms[a].ns[g->clean];
         *slot = seconds * 1e9 / g->calls;
     }
@@ -275,7 +281,7 @@ static void judge_again(measure_group *g, const timing *t, ref_inputs *in)
         measure_arm *arm = &g->arms[t->arm[i]];
         if (t->sham[i]) continue;
         ref_poison_outputs(in);
-        run_calls(g, arm, in, t->scratch[t->arm[i]], 1);
+        run_calls(g, arm, in, t->scratch, 1);
         verify_report r = verify_outputs(arm->kernel, &timed, in, JUDGED_ROWS);
         if (r.status != VERIFY_PASS || r.share > arm->verdict.share) arm->verdict = r;
     }
@@ -288,12 +294,12 @@ void measure_run(measure_group *g, bool (*stop)(const measure_group *, int))
         t.places ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed) : NULL;
     g->clean = g->dirty = 0;
     for (int i = 0; in && i < t.places; i++)
-        if (!t.sham[i]) run_calls(g, &g->arms[t.arm[i]], in, t.scratch[t.arm[i]], 1);
+        if (!t.sham[i]) run_calls(g, &g->arms[t.arm[i]], in, t.scratch, 1);
     for (int r = 0; in && g->clean < g->rounds && r < 2 * g->rounds && !stop(g, r); r++) {
         if (time_round(g, &t, in, r)) g->clean++;
         else g->dirty++;
     }
     if (in) judge_again(g, &t, in);
-    for (int a = 0; a < g->arm_count; a++) free(t.scratch[a]);
+    free(t.scratch);
     ref_inputs_free(in);
 }
