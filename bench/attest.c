@@ -41,6 +41,8 @@ int main(int argc, char **argv)
         return print_commands(stdout), printed(EXIT_RIGHT);
     if (strcmp(argv[1], "--version") == 0)
         return puts("attest " ATTEST_VERSION), printed(EXIT_RIGHT);
+    attn_error error;
+    if (attn_isa_cap(&error)) return command_error("%s", error.text);
     for (int c = 0; c < COMMANDS; c++)
         if (strcmp(argv[1], commands[c].name) == 0)
             return printed(commands[c].run(argc - 1, argv + 1));

@@ -48,11 +48,7 @@ static void print_list(void)
                c.exp_ulp, c.tanh_ulp, (long long)c.sum_height, (long long)c.rescales);
         printf("    source: %s\n", kernels[k]->source);
     }
-    const attn_isa *isas = attn_isas(&count);
-    for (int i = 0; i < count; i++)
-        if (!isas[i].built)
-            printf("(not in this build: %s kernels, which need the CPU family %s)\n", isas[i].name,
-                   isas[i].cpu_family);
+    command_print_unbuilt("");
 }
 
 int cmd_list(int argc, char **argv)

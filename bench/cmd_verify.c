@@ -166,16 +166,6 @@ static void run_kernel(session *s, int k, double *done, double total)
     s->worst = fmax(worst, s->worst);
 }
 
-static void note_missing_isas(void)
-{
-    int count;
-    const attn_isa *isas = attn_isas(&count);
-    for (int i = 0; i < count; i++)
-        if (!isas[i].built)
-            printf("# %s: not in this build, it needs the CPU family %s\n", isas[i].name,
-                   isas[i].cpu_family);
-}
-
 static double now(void)
 {
     struct timespec t;
@@ -188,7 +178,7 @@ static void run_all(session *s)
 {
     double start = now();
     if (s->tap) puts("TAP version 13");
-    note_missing_isas();
+    command_print_unbuilt("# ");
     for (uint64_t pass = 0;; pass++) {
         double done = 0;
         for (int c = 0; c < s->case_count; c++) s->cases[c].seed = (uint64_t)s->seed + pass;
@@ -205,10 +195,17 @@ static void run_all(session *s)
            s->skipped);
 }
 
+/* An ISA that is known and cannot run here is a wrong machine, not a wrong command. */
 static int require_isa(const char *isa)
 {
+    int count;
+    const attn_isa *isas = attn_isas(&count);
     const char *missing = isa ? attn_isa_missing(isa) : NULL;
-    return missing ? command_error("--require %.40s: %s", isa, missing) : EXIT_RIGHT;
+    if (!missing) return EXIT_RIGHT;
+    command_error("--require %.40s: %s", isa, missing);
+    for (int i = 0; i < count; i++)
+        if (strcmp(isas[i].name, isa) == 0) return EXIT_WRONG;
+    return EXIT_USAGE;
 }
 
 /* TAP has a word for a kernel that this CPU cannot run, so a test of it is skipped instead of an
@@ -262,11 +259,14 @@ int cmd_verify(int argc, char **argv)
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
     if (positional) return command_error("verify: unexpected argument \"%.60s\"", argv[1]);
+    int required = require_isa(require);
+    if (required) return required;
     if (s.tap && skip_in_tap(kernels)) return EXIT_RIGHT;
-    if (require_isa(require) || command_kernels(kernels, s.kernels, &s.kernel_count) ||
+    if (command_kernels(kernels, s.kernels, &s.kernel_count) ||
         command_int("seed", seed, 0, INT64_MAX / 2, &s.seed) ||
         command_int("time", seconds, 0, 86400, &s.seconds) ||
         command_int("threads", threads, 1, ATTN_MAX_THREADS - 2, &s.threads) ||
+        command_can_start(s.threads + 2) || /* every case runs again with two more */
         (json && command_can_write(json)))
         return EXIT_USAGE;
     int status = choose_cases(&s, problems, suite, inputs, layout);

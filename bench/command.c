@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -94,6 +95,16 @@ int command_int(const char *name, const char *text, int64_t low, int64_t high, i
     return EXIT_RIGHT;
 }
 
+int command_can_start(int64_t threads)
+{
+    if (threads > omp_get_thread_limit())
+        return command_error("OMP_THREAD_LIMIT is %d, and this runs up to %lld threads; raise it",
+                             omp_get_thread_limit(), (long long)threads);
+    if (threads > 1 && omp_get_dynamic())
+        return command_error("OMP_DYNAMIC lets OpenMP run fewer threads than it is told; unset it");
+    return EXIT_RIGHT;
+}
+
 /* ---- kernels -------------------------------------------------------------------------- */
 
 static int unknown_kernel(const char *name)
@@ -138,6 +149,23 @@ int command_kernels(const char *list, const attn_kernel **chosen, int *count)
         at += length;
         if (*at == '\0') return EXIT_RIGHT;
     }
+}
+
+void command_print_unbuilt(const char *prefix)
+{
+    int count;
+    const attn_isa *isas = attn_isas(&count);
+    const char *family = "";
+    for (int i = 0; i < count; i++) {
+        if (isas[i].built) continue;
+        bool same = strcmp(family, isas[i].cpu_family) == 0;
+        if (same) printf(", %s", isas[i].name);
+        else
+            printf("%s%snot in this build, for the CPU family %s: %s", family[0] ? "\n" : "",
+                   prefix, isas[i].cpu_family, isas[i].name);
+        family = isas[i].cpu_family;
+    }
+    if (family[0]) putchar('\n');
 }
 
 /* ---- files ---------------------------------------------------------------------------- */

@@ -46,6 +46,14 @@ int command_error(const char *format, ...) __attribute__((format(printf, 1, 2)))
  * `chosen` has room for all. */
 int command_kernels(const char *list, const attn_kernel **chosen, int *count);
 
+/* Will OpenMP start as many threads as it is asked for? OMP_THREAD_LIMIT and OMP_DYNAMIC let it
+ * take fewer without a word. EXIT_RIGHT or EXIT_USAGE. */
+int command_can_start(int64_t threads);
+
+/* Prints one line for every CPU family whose ISAs are not in this build; the table lists an ISA
+ * beside those of its family. */
+void command_print_unbuilt(const char *prefix);
+
 /* An integer option within [low, high]; `text` NULL leaves *value. EXIT_RIGHT or EXIT_USAGE. */
 int command_int(const char *name, const char *text, int64_t low, int64_t high, int64_t *value);
 

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels/cpu.h"
-
 #pragma GCC visibility push(default)
 
 #define KERNEL(name) extern const attn_kernel attn_kernel_##name;
@@ -18,12 +16,6 @@ static const attn_kernel *const kernels[] = {
 #define KERNEL(name) &attn_kernel_##name,
 #include "kernels/kernel_list.h"
 #undef KERNEL
-};
-
-static const attn_isa isas[] = {
-#define ISA(name, cpu_family, built) {#name, cpu_family, built},
-#include "kernels/isa_list.h"
-#undef ISA
 };
 
 const attn_kernel *const *attn_kernels(int *count)
@@ -37,22 +29,6 @@ const attn_kernel *attn_find(const char *name)
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
         if (strcmp(kernels[i]->name, name) == 0) return kernels[i];
     return NULL;
-}
-
-const attn_isa *attn_isas(int *count)
-{
-    *count = sizeof isas / sizeof *isas;
-    return isas;
-}
-
-const char *attn_isa_missing(const char *isa)
-{
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-        if (strcmp(isas[i].name, isa) != 0) continue;
-        if (!isas[i].built) return "built for another CPU family only";
-        return cpu_runs(isa) ? NULL : "this CPU or operating system lacks the instructions";
-    }
-    return "unknown instruction set";
 }
 
 const char *attn_supports(const attn_kernel *kernel, const attn_problem *problem)

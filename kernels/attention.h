@@ -179,8 +179,14 @@ const attn_kernel *const *attn_kernels(int *count);
 const attn_kernel *attn_find(const char *name); /* NULL when unknown */
 const attn_isa *attn_isas(int *count);
 
-/* Why code for this ISA cannot run here, or NULL if it can. */
+/* Why code for this ISA cannot run here, or NULL if it can: not compiled, not in this CPU, not
+ * enabled by the operating system, or above the cap that the environment sets. */
 const char *attn_isa_missing(const char *isa);
+
+/* The environment variable ATTEST_ISA names the last ISA, in table order, that may be used; unset,
+ * all may. It is read once, by the first call that needs it. ATTN_INVALID if it names none of this
+ * build's; then no kernel runs. */
+attn_status attn_isa_cap(attn_error *error);
 
 /* Why this kernel cannot compute this problem on this CPU, or NULL if it can. */
 const char *attn_supports(const attn_kernel *kernel, const attn_problem *problem);

@@ -16,6 +16,7 @@ enum {
     LANES = VEC_BYTES / 2,              /* two vectors of queries ... */
     TILE = VEC_REGISTERS == 32 ? 8 : 4, /* ... times this many keys or columns fill the registers */
 };
+_Static_assert(Q_BLOCK % LANES == 0, "vectors this long reach beyond the query block");
 
 /* One query block's state. q, s and o are transposed: [..][Q_BLOCK], a query per lane. */
 typedef struct block {
