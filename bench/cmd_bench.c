@@ -1,5 +1,6 @@
 /* cmd_bench.c: `attest bench`: a grid of problems x threads, measured for the kernels asked for. */
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,23 +29,33 @@ typedef struct session {
 
 /* ---- options -------------------------------------------------------------------------- */
 
-/* "1,2" -> thread counts; without a list 1 and all CPUs. */
+/* The most threads that may be measured: a CPU for each, and no more than OMP_NUM_THREADS wants. */
+static int most_threads(const char **why)
+{
+    int cpus = machine_cpus(), wanted = omp_get_max_threads();
+    bool capped = getenv("OMP_NUM_THREADS") && wanted < cpus;
+    *why = capped ? "what OMP_NUM_THREADS says" : "the CPUs that this process may use";
+    return capped ? wanted : cpus;
+}
+
+/* "1,2" -> thread counts; without a list 1 and the most. */
 static int read_threads(session *s, const char *list)
 {
-    int cpus = machine_cpus();
+    const char *why;
+    int most = most_threads(&why);
     if (!list) {
         s->threads[s->thread_counts++] = 1;
-        if (cpus > 1) s->threads[s->thread_counts++] = cpus;
-        return EXIT_RIGHT;
+        if (most > 1) s->threads[s->thread_counts++] = most;
+        return command_can_start(most);
     }
     for (const char *at = list;; at++) {
         char *end;
         long count = strtol(at, &end, 10);
-        if (end == at || (*end && *end != ',') || count < 1 || count > cpus)
+        if (end == at || (*end && *end != ',') || count < 1 || count > most)
             return command_error(
-                "--threads is \"%.40s\"; it must be counts from 1 to %d (the CPUs that this "
-                "process may use), with commas",
-                list, cpus);
+                "--threads is \"%.40s\"; it must be counts from 1 to %d (%s), with commas", list,
+                most, why);
+        if (command_can_start(count)) return EXIT_USAGE;
         for (int t = 0; t < s->thread_counts; t++)
             if (s->threads[t] == count) return command_error("--threads names %ld twice", count);
         if (s->thread_counts == MOST_THREAD_COUNTS)
@@ -235,7 +246,7 @@ int cmd_bench(int argc, char **argv)
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
         {"problems", &problems, NULL, "LIST  problem keys with spaces"},
         {"preset", &preset, NULL, "NAME  quick (default), scaling, models"},
-        {"threads", &threads, NULL, "LIST  thread counts with commas (1 and all CPUs)"},
+        {"threads", &threads, NULL, "LIST  thread counts with commas (1 and the most)"},
         {"budget", &budget, NULL, "TIME  seconds of measuring, e.g. 60s (90s); checks come on top"},
         {"rounds", &rounds, NULL, "N  rounds for every group, instead of a budget"},
         {"seed", &seed, NULL, "N  seed of inputs and order (1)"},

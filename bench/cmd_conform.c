@@ -186,6 +186,7 @@ int cmd_conform(int argc, char **argv)
             "conform: name a case directory or a folder of them, e.g. verify/data/minilm");
     if (command_kernels(kernels, s.kernels, &s.kernel_count) ||
         command_int("threads", threads, 1, ATTN_MAX_THREADS, &s.threads) ||
+        command_can_start(s.threads > 2 ? s.threads : 2) || /* the second run has 1 or 2 */
         (json && command_can_write(json)))
         return EXIT_USAGE;
     command_reserve_stdout(json);

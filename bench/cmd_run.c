@@ -239,7 +239,9 @@ int cmd_run(int argc, char **argv)
                       "run --q q.npy --k k.npy --v v.npy --causal -o o.npy", &positional, &done))
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
-    if (command_int("threads", o.threads, 1, ATTN_MAX_THREADS, &o.thread_count)) return EXIT_USAGE;
+    if (command_int("threads", o.threads, 1, ATTN_MAX_THREADS, &o.thread_count) ||
+        command_can_start(o.thread_count))
+        return EXIT_USAGE;
     if (!o.output) return command_error("run: -o is missing: where does the result go?");
     if (positional > 1)
         return command_error("run: unexpected argument \"%.60s\"; one case directory at a time",

@@ -3,7 +3,7 @@
 #include "bench/machine.h"
 
 #include <ctype.h>
-#include <sched.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,10 +108,13 @@ int64_t machine_memory_available(void)
     return limit > 0 && limit < bytes ? limit : bytes;
 }
 
+/* Not sched_getaffinity: with OMP_PROC_BIND the first thread is bound to its place by now. */
 int machine_cpus(void)
 {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int cpus = 0;
+    for (int place = 0; place < omp_get_num_places(); place++)
+        cpus += omp_get_place_num_procs(place);
+    return cpus ? cpus : omp_get_num_procs();
 }
 
 /* What disturbs, without the remedies. */

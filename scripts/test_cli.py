@@ -11,10 +11,16 @@ import unittest
 ATTEST = None
 
 
-def attest(*words, **options):
-    """Run the program; returns the finished process with text output."""
+def attest(*words, variables=None, **options):
+    """Run the program, with more environment variables; returns the finished process."""
     return subprocess.run([ATTEST, *words], capture_output=True, text=True, timeout=300,
-                          check=False, **options)
+                          check=False, env={**os.environ, **(variables or {})}, **options)
+
+
+def isas():
+    """All instruction sets in table order, name to "why it does not run here"."""
+    table = json.loads(attest("env", "--json", "-").stdout)["isas"]
+    return {isa["name"]: isa["why"] for isa in table}
 
 
 # Arguments, and a word that the message must hold.
@@ -32,7 +38,6 @@ BAD = [
     (["verify", "--problems", "q5d4", "--layout", "diagonal"], "heads-first"),
     (["verify", "--suite", "enormous"], "quick"),
     (["verify", "--seed", "-3"], "--seed"),
-    (["verify", "--threads", "0"], "--threads"),
     (["verify", "--require", "z80"], "z80"),
     (["verify", "--problems", "h64q60000d512", "--kernels", "naive_auto"], "bytes"),
     (["verify", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
@@ -40,7 +45,9 @@ BAD = [
     (["bench", "--problems", "q0d4"], "no visible pair"),
     (["bench", "--problems", "q4d4", "--preset", "quick"], "not both"),
     (["bench", "--preset", "huge"], "scaling"),
-    (["bench", "--threads", "0"], "--threads"),
+    *(([command, "--threads", count], f'--threads is "{count}"')
+      for command in ("verify", "run", "bench") for count in ("0", "-1", "99999", "two")),
+    (["conform", ".", "--threads", "0"], "--threads"),
     (["bench", "--threads", "1,9999"], "CPUs"),
     (["bench", "--budget", "soon"], "60s"),
     (["bench", "--rounds", "1e9"], "--rounds"),
@@ -61,17 +68,57 @@ BAD = [
 ]
 
 
+# Variables of the environment, arguments, and a word that the message must hold.
+BAD_ENVIRONMENT = [
+    *(({"ATTEST_ISA": "z80"}, [command], 'ATTEST_ISA is "z80"; legal in this build: scalar, auto')
+      for command in ("list", "env", "verify", "run", "conform", "bench", "export")),
+    ({"ATTEST_ISA": ""}, ["list"], 'ATTEST_ISA is ""'),
+    ({"ATTEST_ISA": "AVX2"}, ["list"], "ATTEST_ISA"),
+    ({"ATTEST_ISA": "scalar"}, ["verify", "--kernels", "naive_auto"],
+     "kernel naive_auto cannot run here: ATTEST_ISA=scalar caps"),
+    ({"OMP_THREAD_LIMIT": "1"}, ["verify", "--problems", "q3d4"], "OMP_THREAD_LIMIT is 1"),
+    ({"OMP_THREAD_LIMIT": "1"}, ["run", "--threads", "2"], "OMP_THREAD_LIMIT is 1"),
+    ({"OMP_THREAD_LIMIT": "1"}, ["conform", "."], "OMP_THREAD_LIMIT is 1"),
+    ({"OMP_DYNAMIC": "true"}, ["verify", "--problems", "q3d4"], "OMP_DYNAMIC"),
+]
+
+
 class BadInput(unittest.TestCase):
     """One line, exit 2, nothing written."""
 
+    def expect_refusal(self, words, hint, variables=None, **options):
+        """The program says `hint` in one line and leaves its working folder empty."""
+        with self.subTest(words=words, variables=variables), \
+                tempfile.TemporaryDirectory() as folder:
+            done = attest(*words, variables=variables, cwd=folder, **options)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            self.assertIn(hint, done.stderr)
+            self.assertEqual(os.listdir(folder), [])
+
     def test_messages(self):
         for words, hint in BAD:
-            with self.subTest(words=words), tempfile.TemporaryDirectory() as folder:
-                done = attest(*words, cwd=folder)
-                self.assertEqual(done.returncode, 2, done.stderr)
-                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
-                self.assertIn(hint, done.stderr)
-                self.assertEqual(os.listdir(folder), [])
+            self.expect_refusal(words, hint)
+
+    def test_environment(self):
+        for variables, words, hint in BAD_ENVIRONMENT:
+            self.expect_refusal(words, hint, variables)
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "needs two CPUs to take one away")
+    def test_fewer_cpus_than_threads(self):
+        one = {min(os.sched_getaffinity(0))}
+        words = ["bench", "--threads", "2"]
+        self.expect_refusal(words, "OMP_NUM_THREADS", {"OMP_NUM_THREADS": "1"})
+        self.expect_refusal(words, "OMP_THREAD_LIMIT", {"OMP_THREAD_LIMIT": "1"})
+        self.expect_refusal(words, "OMP_DYNAMIC", {"OMP_DYNAMIC": "true"})
+        self.expect_refusal(words, "CPUs", preexec_fn=lambda: os.sched_setaffinity(0, one))
+
+    def test_missing_isa_fails_where_it_is_required(self):
+        for isa, why in isas().items():
+            done = attest("verify", "--kernels", "naive_auto", "--problems", "q3d4", "--require",
+                          isa)
+            self.assertEqual(done.returncode, 1 if why else 0)
+            self.assertEqual(done.stderr, f"attest: --require {isa}: {why}\n" if why else "")
 
     def test_full_disk(self):
         for words in (["list", "--json", "/dev/full"], ["list", "--json", "-"], ["list"]):
@@ -125,6 +172,26 @@ class GoodInput(unittest.TestCase):
         tap = attest("verify", "--problems", "q3d3", "--tap").stdout
         for name in other:
             self.assertNotIn(f"ok - {name}", tap.replace("# SKIP", ""))
+
+    def test_cap(self):
+        """Under ATTEST_ISA=X the rows up to X run as before; those behind say why they do not."""
+        here = isas()
+        names = [isa for isa in here if "not in this build" not in here[isa]]
+        for last, cap in enumerate(names):
+            with self.subTest(cap=cap):
+                run = attest("list", "--json", "-", variables={"ATTEST_ISA": cap})
+                for kernel in json.loads(run.stdout)["kernels"]:
+                    isa = kernel["isa"]
+                    if names.index(isa) <= last:
+                        self.assertEqual(kernel["why"], here[isa])
+                    else:
+                        self.assertEqual(kernel["why"], f"ATTEST_ISA={cap} caps the instruction "
+                                                        f"set below {isa}")
+        best = attest("verify", "--kernels", "best", "--problems", "q3d4", "--json", "-",
+                      variables={"ATTEST_ISA": "scalar"})
+        self.assertTrue(json.loads(best.stdout)["results"][0]["kernel"].endswith("_scalar"))
+        done = attest("verify", "--require", "auto", variables={"ATTEST_ISA": "scalar"})
+        self.assertEqual(done.returncode, 1)
 
     def test_bench_and_export(self):
         with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
