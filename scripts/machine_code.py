@@ -1,0 +1,205 @@
+"""What stands in a library's machine code: its instructions, its hot loops, what must not be there.
+
+The text of `objdump -dw` is read, for x86-64 and aarch64. A loop is a backward branch and all that
+lies between it and its target; an innermost loop holds no other. It is hot if it multiplies and
+adds at least HOT times: the loops over tiles, and polynomials. A stack reference with a constant
+offset inside a hot loop is a spill (a register too few); one with an index register reads an array,
+which may be meant.
+
+Which encodings belong to which ISA: Intel SDM volume 2, 2.3 (VEX) and 2.7 (EVEX); Arm ARM C4.1,
+where bits 28:25 of a word are 0b0010 for SVE.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections import namedtuple
+
+HOT = 8
+OBJDUMPS = ("objdump", "aarch64-linux-gnu-objdump", "x86_64-linux-gnu-objdump")
+
+Instruction = namedtuple("Instruction", "address code name operands target")
+Function = namedtuple("Function", "word name instructions")   # word: flash of portable/flash.c
+Loop = namedtuple("Loop", "function body")
+Library = namedtuple("Library", "isa machine functions")
+Tally = namedtuple("Tally", "fma vector share loads spills arrays calls")
+
+
+class NoTool(Exception):
+    """No program here can read this machine's code; the message says which is missing."""
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+def tool_for(path):
+    """The objdump that knows the machine of this library."""
+    for tool in filter(shutil.which, OBJDUMPS):
+        header = subprocess.run([tool, "-f", path], capture_output=True, text=True, check=False)
+        if header.returncode == 0 and re.search(r"architecture: (?!UNKNOWN)", header.stdout):
+            return tool
+    raise NoTool(f"no objdump here reads {path} (looked for {', '.join(OBJDUMPS)})")
+
+
+def read_library(path):
+    """A static library libattention_<isa>.a, disassembled."""
+    done = subprocess.run([tool_for(path), "-dw", path], capture_output=True, text=True, check=True)
+    isa = re.sub(r"^lib[a-z]+_|\.a$", "", os.path.basename(path))
+    return read_text(isa, done.stdout)
+
+
+def read_text(isa, text):
+    """The library in the text of `objdump -dw`."""
+    machine = "aarch64" if "littleaarch64" in text else "x86_64"
+    functions, word = [], ""
+    for line in text.splitlines():
+        if match := re.match(r"(\S+):\s+file format ", line):
+            word = re.sub(r"^[^_]*_|\.c\.o$", "", os.path.basename(match[1]))
+        elif match := re.match(r"[0-9a-f]+ <(.*)>:$", line):
+            functions.append(Function(word, match[1], []))
+        elif functions and (instruction := read_instruction(line)):
+            functions[-1].instructions.append(instruction)
+    return Library(isa, machine, functions)
+
+
+def read_instruction(line):
+    """One line `address: bytes, mnemonic, operands`; None if it is something else."""
+    match = re.match(r" *([0-9a-f]+):\t([0-9a-f ]+?) *\t(\S+)\s*(.*)", line)
+    if not match:
+        return None
+    address, code, name, operands = match.groups()
+    operands = re.sub(r"\s*(//|#\s).*", "", operands)            # objdump's remarks
+    branch = re.search(r"(?:^|[ ,])([0-9a-f]+) <[^>]*>$", operands)
+    operands = re.sub(r"\s*<[^>]*>", "", operands)
+    jumps = re.match(r"j|b$|b\.|cbn?z|tbn?z|loop", name)
+    target = int(branch[1], 16) if branch and jumps else None
+    return Instruction(int(address, 16), code, name, operands, target)
+
+
+# ---- loops -----------------------------------------------------------------------------------
+
+def loops_of(function):
+    """The innermost loops of a function, in order of address."""
+    first = function.instructions[0].address if function.instructions else 0
+    ends = {}                                                    # head of a loop -> its last branch
+    for i in function.instructions:
+        if i.target is not None and first <= i.target <= i.address:
+            ends[i.target] = i.address
+    for head, end in sorted(ends.items()):
+        if not any(head < other and last <= end for other, last in ends.items()):
+            yield Loop(function, [i for i in function.instructions if head <= i.address <= end])
+
+
+def hot_loops(library):
+    """The innermost loops that multiply and add at least HOT times."""
+    return [loop for function in library.functions for loop in loops_of(function)
+            if multiply_adds(loop.body) >= HOT]
+
+
+FUSED = re.compile(r"vfn?m(add|sub)|fn?m(la|ls|ad|sb|add|sub)$")
+MULTIPLY = re.compile(r"v?mul[ps][sd]$|fmul$")
+ADD = re.compile(r"v?(add|sub)[ps][sd]$|f(add|sub)$")
+
+
+def multiply_adds(body):
+    """Fused multiply-adds, and pairs of a multiplication and an addition."""
+    fused = sum(bool(FUSED.match(i.name)) for i in body)
+    return fused + min(sum(bool(MULTIPLY.match(i.name)) for i in body),
+                       sum(bool(ADD.match(i.name)) for i in body))
+
+
+VECTOR = {"x86_64": re.compile(r"%[xyz]mm\d"), "aarch64": re.compile(r"\b[vqzsdhb]\d+\b")}
+MEMORY = re.compile(r"(?:\((%\w+)?(?:,(%\w+))?(?:,\d+)?\))")
+
+
+def is_load(machine, i):
+    """Does this instruction read memory into a vector register?"""
+    if not VECTOR[machine].search(i.operands):
+        return False
+    if machine == "aarch64":
+        return i.name.startswith("ld")
+    return "(" in i.operands and not re.search(r"\)(\{[^}]*\})?$", i.operands)
+
+
+def stack_use(loop, machine):
+    """Instructions of the loop that refer to the stack: at constant offsets, through an index."""
+    if machine == "x86_64":
+        framed = any(i.name == "mov" and i.operands == "%rsp,%rbp"
+                     for i in loop.function.instructions)
+        base = "%r[sb]p" if framed else "%rsp"
+        indexed = re.compile(rf"\({base},%\w+")
+    else:
+        framed = any(re.match(r"x29, sp(, |$)", i.operands) for i in loop.function.instructions)
+        base = r"\b(sp|x29)\b" if framed else r"\bsp\b"
+        indexed = re.compile(rf"\[{base}, [xw]\d")
+    plain = re.compile(base)
+    touching = [i for i in loop.body if plain.search(i.operands)]
+    arrays = [i for i in touching if indexed.search(i.operands)]
+    return [i for i in touching if i not in arrays], arrays
+
+
+def tally(loop, machine):
+    """What the loop's instructions are; share: multiply-adds among vector instructions."""
+    body = loop.body
+    fma, vector = multiply_adds(body), [i for i in body if VECTOR[machine].search(i.operands)]
+    fused = sum(bool(FUSED.match(i.name)) for i in body)
+    spills, arrays = stack_use(loop, machine)
+    return Tally(fma, len(vector), (fused + 2 * (fma - fused)) / max(len(vector), 1),
+                 sum(is_load(machine, i) for i in body), spills, arrays,
+                 [i for i in body if i.name in ("call", "bl", "blr")])
+
+
+# ---- instructions of a wider ISA -------------------------------------------------------------
+
+PREFIXES = {"66", "67", "2e", "36", "3e", "26", "64", "65", "f2", "f3", "f0"}
+AFTER_SSE2 = re.compile(r"(haddp|hsubp|addsubp)[sd]|mov(d|sl|sh)dup|lddqu|popcnt|lzcnt")
+AFTER_AVX512DQ = re.compile(  # what the row's -mavx512f, vl, bw and dq do not bring
+    r"vp(dp|madd52|multishift|opcnt|conflict|lzcnt|shld|shrd|shufbitqmb|clmul|(compress|expand)[bw]"
+    r"|erm[it]2b|ermb)|v(aes|gf2p8|4f|p4dp|dpbf|cvtne|rcp28|rsqrt28|exp2)|v.*(ph|sh)$|t(ile|dp)")
+OPMASK = re.compile(r"%k[0-7]|\{")
+ARM_EXTENSION = re.compile(  # Armv8.1 to 8.6 and the crypto words, none of them in the base line
+    r"(ld|st)(add|clr|eor|set|[su]max|[su]min)|cas|swp|sqrdml[as]h|[su]dot|usdot|[su]mmla|fcmla"
+    r"|bf(dot|ml|mmla|cvt)|fmlal|fmlsl|fcadd|fjcvtzs|frint(32|64)|aes|sha|pmull|crc32|eor3|bcax"
+    r"|rax1|xar")
+
+
+def opcode(code):
+    """The bytes of an x86 instruction from its first one that is no legacy or REX prefix."""
+    words = code.split()
+    while words and (words[0] in PREFIXES or "40" <= words[0] <= "4f"):
+        words = words[1:]
+    return words
+
+
+def x86_width(i):
+    """Rank of the narrowest ISA that has this instruction: 0 SSE2, 1 AVX2, 2 AVX-512, 3 more."""
+    words = opcode(i.code)
+    if i.name == "(bad)" or not words:
+        return 3
+    if words[0] == "62" or (words[0] in ("c4", "c5") and OPMASK.search(i.operands)):
+        return 3 if AFTER_AVX512DQ.match(i.name) else 2
+    if words[0] in ("c4", "c5"):
+        return 3 if AFTER_AVX512DQ.match(i.name) else 1
+    if words[0] == "0f" and words[1:2] in (["38"], ["3a"]) or AFTER_SSE2.match(i.name):
+        return 1
+    return 0
+
+
+def arm_width(i):
+    """Rank of the narrowest ISA that has this instruction: 0 Armv8.0, 1 SVE, 3 more."""
+    word = int(i.code, 16)
+    if word >> 25 & 15 == 2:
+        return 1
+    return 3 if word >> 25 & 15 == 0 and word >> 31 or ARM_EXTENSION.match(i.name) else 0
+
+
+WIDTH = {"x86_64": x86_width, "aarch64": arm_width}
+ALLOWED = {"scalar": 0, "auto": 0, "avx2": 1, "avx512": 2, "neon": 0,
+           "sve128": 1, "sve256": 1, "sve512": 1, "sve1024": 1, "sve2048": 1}
+
+
+def leaks(library):
+    """(function, instruction) of everything that the library's ISA does not have."""
+    width, allowed = WIDTH[library.machine], ALLOWED[library.isa]
+    return [(function, i) for function in library.functions for i in function.instructions
+            if width(i) > allowed]
