@@ -22,10 +22,10 @@ static const struct {
     unsigned leaf1_ecx, leaf7_ebx, xcr0;
     const char *instructions, *registers; /* as a reader knows them */
 } tests[] = {
-    {"avx2", bit_AVX | bit_FMA, bit_AVX2, SAVES_AVX, "AVX2 and FMA", "AVX"},
+    {"avx2", bit_AVX | bit_FMA, bit_AVX2, SAVES_AVX, "AVX2 or FMA", "AVX"},
     {"avx512", bit_AVX | bit_FMA,
      bit_AVX2 | bit_AVX512F | bit_AVX512VL | bit_AVX512BW | bit_AVX512DQ, SAVES_AVX512,
-     "AVX-512 F, VL, BW and DQ", "AVX-512"},
+     "AVX-512 F, VL, BW or DQ", "AVX-512"},
 };
 
 static unsigned read_xcr0(void)
