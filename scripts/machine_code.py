@@ -15,8 +15,12 @@ import re
 import shutil
 import subprocess
 from collections import namedtuple
+from fnmatch import fnmatch
 
 HOT = 8
+# KERNEL or KERNEL/FUNCTION, whose loops count. Of blocked, which leaves vectors to the compiler,
+# only the tile.
+JUDGED = "flash*,decode*,blocked/multiply*"
 OBJDUMPS = ("objdump", "aarch64-linux-gnu-objdump", "x86_64-linux-gnu-objdump")
 
 Instruction = namedtuple("Instruction", "address code name operands target")
@@ -94,6 +98,12 @@ def hot_loops(library):
     """The innermost loops that multiply and add at least HOT times."""
     return [loop for function in library.functions for loop in loops_of(function)
             if multiply_adds(loop.body) >= HOT]
+
+
+def is_named(function, pattern):
+    """Does KERNEL or KERNEL/FUNCTION name this function?"""
+    word, _, name = pattern.partition("/")
+    return fnmatch(function.word, word) and fnmatch(function.name, name or "*")
 
 
 FUSED = re.compile(r"vfn?m(add|sub)|fn?m(la|ls|ad|sb|add|sub)$")
