@@ -40,8 +40,12 @@ const char *attn_supports(const attn_kernel *kernel, const attn_problem *problem
 const attn_kernel *attn_best(const attn_problem *problem)
 {
     if (attn_validate(problem, NULL, NULL)) return NULL;
-    for (size_t i = sizeof kernels / sizeof *kernels; i-- > 0;)
-        if (!attn_supports(kernels[i], problem)) return kernels[i];
+    int64_t group = problem->kv_heads > 0 ? problem->q_heads / problem->kv_heads : 1;
+    for (size_t i = sizeof kernels / sizeof *kernels; i-- > 0;) {
+        int64_t most = kernels[i]->best_rows;
+        bool suits = most == 0 || (problem->q_len <= most && group * problem->q_len <= most);
+        if (suits && !attn_supports(kernels[i], problem)) return kernels[i];
+    }
     return NULL;
 }
 

@@ -146,9 +146,14 @@ typedef struct attn_claims {
     bool normalises_first; /* divides the weights before, not the output after, multiplying by V */
 } attn_claims;
 
-/* Rows q_begin <= i < q_end of one batch and one query head. */
+/* Rows q_begin <= i < q_end of one batch and one query head. For a kernel with shares_keys: of the
+ * `heads` query heads from `head` on, which share a key/value head; else heads is 1. For a kernel
+ * with pieces: over the keys k_begin <= j < k_end only. partial NULL: results are written.
+ * Otherwise unnormalised sums go there, [heads, rows, v_dim + 2], in a form that `merge` reads. */
 typedef struct attn_slice {
     int64_t batch, head, q_begin, q_end;
+    int64_t heads, k_begin, k_end;
+    float *partial;
 } attn_slice;
 
 /* A registry entry. `run` computes one slice; it writes that slice's rows of out (and of lse and
@@ -161,11 +166,20 @@ typedef struct attn_kernel {
     const char *isa;     /* the row of kernels/meson.build that compiled it */
     const char *summary; /* one line */
     const char *source;  /* where the algorithm comes from */
-    int64_t q_block;     /* query rows per slice; 0 = the whole head */
+    int64_t q_block;     /* most query rows per slice; 0 = the whole head */
+    int64_t q_step;    /* slices are cut at multiples of this where that evens them out; 0 = any */
+    int64_t best_rows; /* attn_best takes it for at most so many rows per key/value head; 0 = any */
+    bool shares_keys;  /* a slice holds all query heads of a key/value head */
     const char *(*refuses)(const attn_problem *);   /* NULL = accepts, else why not */
     int64_t (*scratch_bytes)(const attn_problem *); /* per thread; fits int64 for a valid problem */
     attn_claims (*claims)(const attn_problem *);
     void (*run)(const attn_problem *, const attn_tensors *, attn_slice, void *scratch);
+    /* Pieces to cut the keys into; a function of the problem only. NULL = 1. With more than one,
+     * `run` fills partials, and `merge` writes the slice's results from `pieces` of them, which
+     * begin at slice.partial and every piece_floats from there. */
+    int64_t (*pieces)(const attn_problem *);
+    void (*merge)(const attn_problem *, const attn_tensors *, attn_slice, int64_t pieces,
+                  int64_t piece_floats);
 } attn_kernel;
 
 /* An instruction set that the build table knows, built or not. */
@@ -192,9 +206,9 @@ attn_status attn_isa_cap(attn_error *error);
 /* Why this kernel cannot compute this problem on this CPU, or NULL if it can. */
 const char *attn_supports(const attn_kernel *kernel, const attn_problem *problem);
 
-/* The kernel to use for this problem here: of all that support it, the last in the order of the
- * build table, which lists ISAs and the kernels of each from slow to fast. NULL if the problem is
- * illegal. */
+/* The kernel to use for this problem here: of all that support it and whose best_rows suits it, the
+ * last in the order of the build table, which lists ISAs and the kernels of each from slow to fast.
+ * NULL if the problem is illegal. */
 const attn_kernel *attn_best(const attn_problem *problem);
 
 /* threads: 0 = OpenMP's default. scratch: NULL = allocated for the call; otherwise

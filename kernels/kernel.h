@@ -26,8 +26,9 @@ typedef struct head_view {
     int64_t mask_row, mask_key, bias_row, bias_key;
     int64_t keys;     /* kv_lens[b], or kv_len */
     int64_t q_offset; /* position of query row 0 among the keys */
-    float slope;      /* ALiBi; 0 if none */
-    float sink;       /* -inf if none */
+    const float *score_vector;
+    float slope; /* ALiBi; 0 if none */
+    float sink;  /* -inf if none */
 } head_view;
 
 static inline head_view head_view_of(const attn_problem *p, const attn_tensors *t, int64_t b,
@@ -47,6 +48,7 @@ static inline head_view head_view_of(const attn_problem *p, const attn_tensors *
         .weights_row = t->weights.row_stride,
         .keys = p->has_kv_lens ? t->kv_lens[b] : p->kv_len,
         .q_offset = p->has_q_offsets ? t->q_offsets[b] : p->q_offset,
+        .score_vector = t->score_vector,
         .slope = p->has_alibi ? t->alibi_slopes[h] : 0.0f,
         .sink = p->has_sinks ? t->sinks[h] : -INFINITY,
     };

@@ -134,11 +134,28 @@ static void threads_and_kernels(void **state)
     assert_int_equal(attn_run(attn_find("blocked_scalar"), &p, &t, NULL, &error), ATTN_UNSUPPORTED);
     assert_non_null(strstr(error.text, "blocked_scalar"));
     assert_null(attn_find("no_such_kernel"));
-    assert_string_equal(attn_best(&p)->name, "naive_auto");
     assert_int_equal(attn_run(naive, &p, NULL, NULL, &error), ATTN_INVALID);
     attn_problem huge = attn_problem_make(1, INT64_C(1) << 28, 1);
     assert_int_equal(attn_validate(&huge, NULL, &error), ATTN_OK);
     assert_true(attn_scratch_bytes(naive, &huge, 1) >= INT64_C(1) << 58);
+}
+
+/* The best kernel goes by shape: select_ for hardmax, decode_ for few rows, flash_ otherwise. */
+static void best_kernel(void **state)
+{
+    (void)state;
+    attn_problem p = attn_problem_make(8, 100, 64);
+    bool simd = !attn_isa_missing("avx2") || !attn_isa_missing("neon");
+    assert_null(attn_supports(attn_best(&p), &p));
+    if (!simd) skip(); /* where only scalar and auto run, blocked_auto is the best of them */
+    assert_int_equal(strncmp(attn_best(&p)->name, "flash_", 6), 0);
+    p.q_len = 1;
+    assert_int_equal(strncmp(attn_best(&p)->name, "decode_", 7), 0);
+    p.kv_heads = 0, p.q_heads = 0;
+    assert_non_null(attn_best(&p));
+    p = attn_problem_make(8, 100, 64);
+    p.select = ATTN_HARDMAX;
+    assert_int_equal(strncmp(attn_best(&p)->name, "select_", 7), 0);
 }
 
 /* No batch, heads or rows: legal whatever the pointers, and nothing is written. */
@@ -278,9 +295,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(illegal_sizes),   cmocka_unit_test(illegal_rules),
         cmocka_unit_test(illegal_tensors), cmocka_unit_test(threads_and_kernels),
-        cmocka_unit_test(nothing_to_do),   cmocka_unit_test(strided_views),
-        cmocka_unit_test(visible_pairs),   cmocka_unit_test(keys_round_trip),
-        cmocka_unit_test(keys_refused),
+        cmocka_unit_test(best_kernel),     cmocka_unit_test(nothing_to_do),
+        cmocka_unit_test(strided_views),   cmocka_unit_test(visible_pairs),
+        cmocka_unit_test(keys_round_trip), cmocka_unit_test(keys_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,17 @@
+/* vec_sleef.h: 2^x and tanh of SLEEF for NEON.
+ *
+ * See scalar/vec_sleef.h. */
+#ifndef KERNELS_NEON_VEC_SLEEF_H
+#define KERNELS_NEON_VEC_SLEEF_H
+
+#include <sleef.h>
+
+#include VEC_H
+
+#define EXP_ULP  1.0
+#define TANH_ULP 1.0
+
+static inline vec vec_exp2(vec x) { return Sleef_exp2f4_u10advsimd(x); }
+static inline vec vec_tanh(vec x) { return Sleef_tanhf4_u10advsimd(x); }
+
+#endif
