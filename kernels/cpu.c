@@ -74,8 +74,7 @@ static bool test(size_t t, char *why, size_t size)
     int length = tests[t].sve_bits ? prctl(PR_SVE_GET_VL) : 0;
     int bits = length > 0 ? 8 * (length & PR_SVE_VL_LEN_MASK) : 0;
     if (bits == tests[t].sve_bits) return true;
-    snprintf(why, size, "the SVE vectors of this CPU are %d bits here, not %d", bits,
-             tests[t].sve_bits);
+    snprintf(why, size, "the SVE vectors of this CPU are %d bits, not %d", bits, tests[t].sve_bits);
     return false;
 }
 
