@@ -1,10 +1,11 @@
 """What stands in a library's machine code: its instructions, its hot loops, what must not be there.
 
-The text of `objdump -dw` is read, for x86-64 and aarch64. A loop is a backward branch and all that
-lies between it and its target, unless that holds a return (then a block was moved behind the end);
-an innermost loop holds no other. It is hot if it multiplies and adds at least HOT times: the loops
-over tiles, and polynomials. A stack reference with a constant offset inside a hot loop is a spill
-(a register too few); one with an index register reads an array, which may be meant.
+The text of `objdump -dw` is read, for x86-64 and aarch64. Loops are natural loops (Aho, Lam, Sethi,
+Ullman, Compilers, 9.6.6): a branch back to a block that dominates it, and all blocks that reach the
+branch without passing that head; wherever the compiler has put them. An innermost loop holds no
+other. It is hot if it multiplies and adds at least HOT times: the loops over tiles, and
+polynomials. A stack reference with a constant offset inside a hot loop is a spill (a register too
+few); one with an index register reads an array, which may be meant.
 
 Which encodings belong to which ISA: Intel SDM volume 2, 2.3 (VEX) and 2.7 (EVEX); Arm ARM C4.1,
 where bits 28:25 of a word are 0b0010 for SVE.
@@ -22,7 +23,7 @@ HOT = 6
 JUDGED = "*/multiply*,flash*/update_softmax*,flash*/cap_scores*,decode/dots*,decode/values*"
 OBJDUMPS = ("objdump", "aarch64-linux-gnu-objdump", "x86_64-linux-gnu-objdump")
 
-Instruction = namedtuple("Instruction", "address code name operands target")
+Instruction = namedtuple("Instruction", "address code name operands target")   # target of a branch
 Function = namedtuple("Function", "word name instructions")   # word: flash of portable/flash.c
 Loop = namedtuple("Loop", "function body")
 Library = namedtuple("Library", "isa machine functions")
@@ -60,39 +61,92 @@ def read_text(isa, text):
             word = re.sub(r"^[^_]*_|\.c\.o$", "", os.path.basename(match[1]))
         elif match := re.match(r"[0-9a-f]+ <(.*)>:$", line):
             functions.append(Function(word, match[1], []))
-        elif functions and (instruction := read_instruction(line)):
+        elif functions and (instruction := read_instruction(line, functions[-1].name)):
             functions[-1].instructions.append(instruction)
     return Library(isa, machine, functions)
 
 
-def read_instruction(line):
+JUMPS = re.compile(r"j|b$|b\.|cbn?z$|tbn?z$")
+PADDING = re.compile(r"nop|data16|cs$|xchg$|int3")
+ENDS = re.compile(r"(jmp|b|br|ret|retq|ud2|udf|hlt)$")    # what follows is reached from elsewhere
+
+
+def read_instruction(line, function):
     """One line `address: bytes, mnemonic, operands`; None if it is something else."""
     match = re.match(r" *([0-9a-f]+):\t([0-9a-f ]+?) *\t(\S+)\s*(.*)", line)
     if not match:
         return None
     address, code, name, operands = match.groups()
     operands = re.sub(r"\s*(//|#\s).*", "", operands)            # objdump's remarks
-    branch = re.search(r"(?:^|[ ,])([0-9a-f]+) <[^>]*>$", operands)
+    branch = re.search(rf"(?:^|[ ,])([0-9a-f]+) <{re.escape(function)}(\+0x[0-9a-f]+)?>$", operands)
     operands = re.sub(r"\s*<[^>]*>", "", operands)
-    jumps = re.match(r"j|b$|b\.|cbn?z|tbn?z|loop", name)
-    target = int(branch[1], 16) if branch and jumps else None
+    target = int(branch[1], 16) if branch and JUMPS.match(name) else None
     return Instruction(int(address, 16), code, name, operands, target)
 
 
 # ---- loops -----------------------------------------------------------------------------------
 
+def blocks_of(function):
+    """Basic blocks as lists of instructions, and for each the numbers of those that follow it."""
+    code = function.instructions
+    heads = {i.target for i in code} | {after.address for i, after in zip(code, code[1:])
+                                        if i.target is not None or ENDS.match(i.name)}
+    blocks = []
+    for i in code:
+        if not blocks or i.address in heads:
+            blocks.append([])
+        blocks[-1].append(i)
+    number = {block[0].address: n for n, block in enumerate(blocks)}
+    follow = []
+    for n, block in enumerate(blocks):
+        last = block[-1]
+        padding = (n > 0 and ENDS.match(blocks[n - 1][-1].name)    # never reached
+                   and all(PADDING.match(i.name) for i in block))
+        falls = n + 1 < len(blocks) and not (ENDS.match(last.name) or padding)
+        follow.append([n + 1] if falls else [])
+        if last.target in number:
+            follow[n].append(number[last.target])
+    return blocks, follow
+
+
+def dominators(follow):
+    """For each block, as a bit set, the blocks on every path to it; and those just before it."""
+    before = [[] for _ in follow]
+    for m, targets in enumerate(follow):
+        for n in targets:
+            before[n].append(m)
+    everything = (1 << len(follow)) - 1
+    sets = [everything if before[n] and n else 1 << n for n in range(len(follow))]
+    changed = True
+    while changed:
+        changed = False
+        for n in range(1, len(follow)):
+            common = everything
+            for m in before[n]:
+                common &= sets[m]
+            new = common | 1 << n if before[n] else 1 << n
+            changed, sets[n] = changed or new != sets[n], new
+    return sets, before
+
+
 def loops_of(function):
-    """The innermost loops of a function, in order of address."""
-    first = function.instructions[0].address if function.instructions else 0
-    ends = {}                                                    # head of a loop -> its last branch
-    for i in function.instructions:
-        if i.target is not None and first <= i.target <= i.address:
-            ends[i.target] = i.address
-    for head, end in sorted(ends.items()):
-        body = [i for i in function.instructions if head <= i.address <= end]
-        innermost = not any(head < other and last <= end for other, last in ends.items())
-        if innermost and not any(i.name.startswith("ret") for i in body):
-            yield Loop(function, body)
+    """The innermost loops of a function, in order of their heads."""
+    blocks, follow = blocks_of(function)
+    sets, before = dominators(follow)
+    loops = {}                                             # head -> blocks of the loop
+    for n, targets in enumerate(follow):
+        for head in targets:
+            if not sets[n] >> head & 1:
+                continue
+            body, open_blocks = loops.setdefault(head, {head}), [n]
+            while open_blocks:
+                block = open_blocks.pop()
+                if block not in body:
+                    body.add(block)
+                    open_blocks += before[block]
+    for head, body in sorted(loops.items()):
+        if not any(other in body for other in loops if other != head):
+            yield Loop(function, [i for n in sorted(body) for i in blocks[n]])
 
 
 def hot_loops(library):
@@ -120,7 +174,6 @@ def multiply_adds(body):
 
 
 VECTOR = {"x86_64": re.compile(r"%[xyz]mm\d"), "aarch64": re.compile(r"\b[vqzsdhb]\d+\b")}
-MEMORY = re.compile(r"(?:\((%\w+)?(?:,(%\w+))?(?:,\d+)?\))")
 
 
 def is_load(machine, i):
@@ -166,11 +219,12 @@ PREFIXES = {"66", "67", "2e", "36", "3e", "26", "64", "65", "f2", "f3", "f0"}
 AFTER_SSE2 = re.compile(r"(haddp|hsubp|addsubp)[sd]|mov(d|sl|sh)dup|lddqu|popcnt|lzcnt")
 AFTER_AVX512DQ = re.compile(  # what the row's -mavx512f, vl, bw and dq do not bring
     r"vp(dp|madd52|multishift|opcnt|conflict|lzcnt|shld|shrd|shufbitqmb|clmul|(compress|expand)[bw]"
-    r"|erm[it]2b|ermb)|v(aes|gf2p8|4f|p4dp|dpbf|cvtne|rcp28|rsqrt28|exp2)|v.*(ph|sh)$|t(ile|dp)")
+    r"|erm[it]2b|ermb)|v(aes|gf2p8|4f|p4dp|dpbf|cvtne|rcp28|rsqrt28|exp2)|v(?!cvtps2ph).*(ph|sh)$"
+    r"|t(ile|dp)")
 OPMASK = re.compile(r"%k[0-7]|\{")
 ARM_EXTENSION = re.compile(  # Armv8.1 to 8.6 and the crypto words, none of them in the base line
     r"(ld|st)(add|clr|eor|set|[su]max|[su]min)|cas|swp|sqrdml[as]h|[su]dot|usdot|[su]mmla|fcmla"
-    r"|bf(dot|ml|mmla|cvt)|fmlal|fmlsl|fcadd|fjcvtzs|frint(32|64)|aes|sha|pmull|crc32|eor3|bcax"
+    r"|bf(dot|ml|mmla|cvt)|fmlal|fmlsl|fcadd|fjcvtzs|frint(32|64)|aes|sha[1-9]|crc32|eor3|bcax"
     r"|rax1|xar")
 
 

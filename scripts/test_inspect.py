@@ -146,6 +146,24 @@ class Text(unittest.TestCase):
         [loop] = code.hot_loops(code.read_text("x", text))
         self.assertEqual(code.multiply_adds(loop.body), 9)
 
+    def test_a_loop_is_found_wherever_its_blocks_lie(self):
+        """A part behind the loop's last branch belongs to it; a spill there is one in the loop."""
+        fma = "  {:x}:\tc4 e2 75 b8 d0 \tvfmadd231ps %ymm0,%ymm1,%ymm2\n"
+        text = "".join(["portable_flash.c.o:     file format elf64-x86-64\n",
+                        "0000000000000000 <run>:\n",
+                        "  0:\teb 0e\tjmp    10 <run+0x10>\n",
+                        "  2:\t66 90\txchg   %ax,%ax\n",           # padding, not a way in
+                        *(fma.format(0x10 + n) for n in range(8)),
+                        "  20:\t74 6e\tje     90 <run+0x90>\n",
+                        "  30:\t75 de\tjne    10 <run+0x10>\n",
+                        "  40:\tc3\tret\n",
+                        "  90:\tc5 fc 10 0c 24\tvmovups (%rsp),%ymm1\n",
+                        "  98:\teb 96\tjmp    30 <run+0x30>\n"])
+        library = code.read_text("x", text)
+        [loop] = code.hot_loops(library)
+        self.assertEqual([len(code.tally(loop, library.machine).spills), loop.body[0].address],
+                         [1, 0x10])
+
 
 if __name__ == "__main__":
     sys.exit(unittest.main())
