@@ -3,9 +3,13 @@
 The text of `objdump -dw` is read, for x86-64 and aarch64. Loops are natural loops (Aho, Lam, Sethi,
 Ullman, Compilers, 9.6.6): a branch back to a block that dominates it, and all blocks that reach the
 branch without passing that head; wherever the compiler has put them. An innermost loop holds no
-other. It is hot if it multiplies and adds at least HOT times: the loops over tiles, and
-polynomials. A stack reference with a constant offset inside a hot loop is a spill (a register too
-few); one with an index register reads an array, which may be meant.
+other. It is hot if it multiplies and adds at least HOT times, and in a good part of its vector
+instructions: the loops over tiles, and polynomials.
+
+What a hot loop has on the stack at constant offsets, the registers could not hold. If the loop also
+writes there, or makes an address of it, that is a spill. What it only reads is a reload: a constant
+or a stride, which costs no more than one kept in memory. References with an index register are to
+arrays; a loop that multiplies and adds into one has its sums in memory, not in registers.
 
 Which encodings belong to which ISA: Intel SDM volume 2, 2.3 (VEX) and 2.7 (EVEX); Arm ARM C4.1,
 where bits 28:25 of a word are 0b0010 for SVE.
@@ -18,16 +22,19 @@ import subprocess
 from collections import namedtuple
 from fnmatch import fnmatch
 
-HOT = 6
-# KERNEL or KERNEL/FUNCTION, whose loops count: where the time goes.
-JUDGED = "*/multiply*,flash*/update_softmax*,flash*/cap_scores*,decode/dots*,decode/values*"
+HOT = 8
+HOT_SHARE = 0.2    # a tile whose every sum is loaded and stored still has 1/4
+# Whose loops count: KERNEL, or KERNEL/FUNCTION. What leaves its vectors to the compiler, which may
+# spill as it likes, counts only where a function is named.
+JUDGED = "*,blocked/multiply*"
+PLAIN = ("naive", "blocked")
 OBJDUMPS = ("objdump", "aarch64-linux-gnu-objdump", "x86_64-linux-gnu-objdump")
 
 Instruction = namedtuple("Instruction", "address code name operands target")   # target of a branch
 Function = namedtuple("Function", "word name instructions")   # word: flash of portable/flash.c
 Loop = namedtuple("Loop", "function body")
 Library = namedtuple("Library", "isa machine functions")
-Tally = namedtuple("Tally", "fma vector share loads spills arrays calls")
+Tally = namedtuple("Tally", "fma vector share loads spills reloads calls")
 
 
 class NoTool(Exception):
@@ -150,15 +157,22 @@ def loops_of(function):
 
 
 def hot_loops(library):
-    """The innermost loops that multiply and add at least HOT times."""
-    return [loop for function in library.functions for loop in loops_of(function)
-            if multiply_adds(loop.body) >= HOT]
+    """The innermost loops whose work is to multiply and add."""
+    loops = [loop for function in library.functions for loop in loops_of(function)
+             if multiply_adds(loop.body) >= HOT]
+    return [loop for loop in loops if tally(loop, library.machine).share >= HOT_SHARE]
 
 
-def is_named(function, pattern):
-    """Does KERNEL or KERNEL/FUNCTION name this function?"""
-    word, _, name = pattern.partition("/")
-    return fnmatch(function.word, word) and fnmatch(function.name, name or "*")
+def names_kernel(pattern, word):
+    """Does KERNEL or KERNEL/FUNCTION speak of this kernel?"""
+    kernel, _, name = pattern.partition("/")
+    return fnmatch(word, kernel) and bool(name or word not in PLAIN)
+
+
+def is_named(function, patterns):
+    """Does one of these KERNEL or KERNEL/FUNCTION name this function?"""
+    return any(names_kernel(pattern, function.word)
+               and fnmatch(function.name, pattern.partition("/")[2] or "*") for pattern in patterns)
 
 
 FUSED = re.compile(r"vfn?m(add|sub)|fn?m(la|ls|ad|sb|add|sub)$")
@@ -185,21 +199,54 @@ def is_load(machine, i):
     return "(" in i.operands and not re.search(r"\)(\{[^}]*\})?$", i.operands)
 
 
-def stack_use(loop, machine):
-    """Instructions of the loop that refer to the stack: at constant offsets, through an index."""
+def is_write(machine, i):
+    """Does this instruction, which names the stack, write to it or take its address?"""
+    if machine == "aarch64":
+        return not i.name.startswith("ld") or "]!" in i.operands
+    compares = re.match(r"v?u?comis|cmp|test|ptest", i.name)
+    return i.name == "lea" or bool(re.search(r"\)(\{[^}]*\})?$|%rsp$", i.operands) and not compares)
+
+
+SLOT = re.compile(r"-?(?:0x)?[0-9a-f]*\(%[^)]*\)|\[.*\]")
+
+
+def stack_references(loop, machine):
+    """The loop's instructions that name the stack: at constant offsets, with an index register."""
+    code = loop.function.instructions
     if machine == "x86_64":
-        framed = any(i.name == "mov" and i.operands == "%rsp,%rbp"
-                     for i in loop.function.instructions)
-        base = "%r[sb]p" if framed else "%rsp"
-        indexed = re.compile(rf"\({base},%\w+")
+        framed = any(i.name == "mov" and i.operands == "%rsp,%rbp" for i in code)
+        base, index = ("%r[sb]p" if framed else "%rsp"), r"\({},%\w+"
     else:
-        framed = any(re.match(r"x29, sp(, |$)", i.operands) for i in loop.function.instructions)
-        base = r"\b(sp|x29)\b" if framed else r"\bsp\b"
-        indexed = re.compile(rf"\[{base}, [xw]\d")
-    plain = re.compile(base)
-    touching = [i for i in loop.body if plain.search(i.operands)]
-    arrays = [i for i in touching if indexed.search(i.operands)]
+        framed = any(re.match(r"x29, sp(, |$)", i.operands) for i in code)
+        base, index = (r"\b(?:sp|x29)\b" if framed else r"\bsp\b"), r"\[{}, [xw]\d"
+    touching = [i for i in loop.body if re.search(base, i.operands)]
+    arrays = [i for i in touching if re.search(index.format(base), i.operands)]
     return [i for i in touching if i not in arrays], arrays
+
+
+def read_and_written(machine, references):
+    """Those that write, and those that read what others write; and the rest."""
+    written = {slot for i in references if is_write(machine, i)
+               for slot in SLOT.findall(i.operands)}
+    both = [i for i in references
+            if is_write(machine, i) or written.intersection(SLOT.findall(i.operands))]
+    return both, [i for i in references if i not in both]
+
+
+def stack_use(loop, machine):
+    """The loop's references to the stack at constant offsets: spills, reloads."""
+    return read_and_written(machine, stack_references(loop, machine)[0])
+
+
+def sums_in_memory(function, machine):
+    """Of each innermost loop that multiplies and adds into an array on the stack, a read of it."""
+    found = []
+    for loop in loops_of(function):
+        both, _ = read_and_written(machine, stack_references(loop, machine)[1])
+        reads = [i for i in both if not is_write(machine, i)]
+        if reads and multiply_adds(loop.body):
+            found.append(reads[0])
+    return found
 
 
 def tally(loop, machine):
@@ -207,9 +254,8 @@ def tally(loop, machine):
     body = loop.body
     fma, vector = multiply_adds(body), [i for i in body if VECTOR[machine].search(i.operands)]
     fused = sum(bool(FUSED.match(i.name)) for i in body)
-    spills, arrays = stack_use(loop, machine)
     return Tally(fma, len(vector), (fused + 2 * (fma - fused)) / max(len(vector), 1),
-                 sum(is_load(machine, i) for i in body), spills, arrays,
+                 sum(is_load(machine, i) for i in body), *stack_use(loop, machine),
                  [i for i in body if i.name in ("call", "bl", "blr")])
 
 

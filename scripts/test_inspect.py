@@ -70,21 +70,29 @@ LOOP = """libattention_x.a.p/portable_flash.c.o:     file format {format}
 X86 = {"format": "elf64-x86-64", "word": "48 89 e5", "branch": "jne   "}
 ARM = {"format": "elf64-littleaarch64", "word": "910003fd", "branch": "b.ne\t"}
 
-# Machine, prologue, one instruction of the loop, and whether that is a spill.
+# Machine, prologue, instructions of the loop, and how many of them are spills and reloads.
 REFERENCES = [
-    (X86, "push   %rbx", "vmovups 0x40(%rsp),%ymm1", True),
-    (X86, "push   %rbx", "vmovups %ymm1,(%rsp)", True),
-    (X86, "push   %rbx", "vfmadd231ps -0x40(%rbp),%ymm1,%ymm2", False),  # %rbp is any register
-    (X86, "mov    %rsp,%rbp", "vfmadd231ps -0x40(%rbp),%ymm1,%ymm2", True),
-    (X86, "mov    %rsp,%rbp", "vmovups -0x40(%rbp,%rax,4),%ymm1", False),  # an array
-    (X86, "mov    %rsp,%rbp", "vmovups 0x40(%rax),%ymm1", False),
-    (ARM, "stp\tx19, x20, [x0]", "ldr\tq1, [sp, #16]", True),
-    (ARM, "stp\tx19, x20, [x0]", "ldr\tz1, [sp, #1, mul vl]", True),
-    (ARM, "stp\tx19, x20, [x0]", "add\tx3, sp, #0x40", True),
-    (ARM, "stp\tx19, x20, [x0]", "ldr\tq1, [x29, #16]", False),
-    (ARM, "mov\tx29, sp", "ldr\tq1, [x29, #16]", True),
-    (ARM, "mov\tx29, sp", "ldr\tq1, [sp, x3]", False),
-    (ARM, "mov\tx29, sp", "ldr\tq1, [x3, #16]", False),
+    (X86, "push   %rbx", ["vmovups %ymm1,(%rsp)"], 1, 0),
+    (X86, "push   %rbx", ["vmovups %zmm1,0x40(%rsp){%k1}"], 1, 0),
+    (X86, "push   %rbx", ["vmovups 0x40(%rsp),%ymm1"], 0, 1),    # a constant
+    (X86, "push   %rbx", ["vmovups 0x40(%rsp),%ymm1", "vmovaps %ymm2,0x40(%rsp)"], 2, 0),
+    (X86, "push   %rbx", ["vmovups 0x40(%rsp),%ymm1", "vmovaps %ymm2,0x60(%rsp)"], 1, 1),
+    (X86, "push   %rbx", ["addq   $0x1,0x8(%rsp)"], 1, 0),
+    (X86, "push   %rbx", ["cmp    %rax,0x8(%rsp)"], 0, 1),
+    (X86, "push   %rbx", ["lea    0x40(%rsp),%rdi"], 1, 0),
+    (X86, "push   %rbx", ["vmovups %ymm1,-0x40(%rbp)"], 0, 0),   # %rbp is any register
+    (X86, "mov    %rsp,%rbp", ["vmovups %ymm1,-0x40(%rbp)"], 1, 0),
+    (X86, "mov    %rsp,%rbp", ["vmovups %ymm1,-0x40(%rbp,%rax,4)"], 0, 0),    # an array
+    (X86, "mov    %rsp,%rbp", ["vmovups %ymm1,0x40(%rax)"], 0, 0),
+    (ARM, "stp\tx19, x20, [x0]", ["str\tq1, [sp, #16]"], 1, 0),
+    (ARM, "stp\tx19, x20, [x0]", ["ldr\tq1, [sp, #16]"], 0, 1),
+    (ARM, "stp\tx19, x20, [x0]", ["ldr\tq1, [sp, #16]", "str\tq2, [sp, #16]"], 2, 0),
+    (ARM, "stp\tx19, x20, [x0]", ["str\tz1, [sp, #1, mul vl]"], 1, 0),
+    (ARM, "stp\tx19, x20, [x0]", ["add\tx3, sp, #0x40"], 1, 0),
+    (ARM, "stp\tx19, x20, [x0]", ["str\tq1, [x29, #16]"], 0, 0),
+    (ARM, "mov\tx29, sp", ["str\tq1, [x29, #16]"], 1, 0),
+    (ARM, "mov\tx29, sp", ["str\tq1, [sp, x3]"], 0, 0),
+    (ARM, "mov\tx29, sp", ["str\tq1, [x3, #16]"], 0, 0),
 ]
 
 
@@ -122,20 +130,41 @@ class Planted(unittest.TestCase):
 
 
 class Text(unittest.TestCase):
-    """What of the disassembly's text is a spill."""
+    """What of the disassembly's text is a hot loop, a spill, a reload."""
 
     def test_references(self):
-        for machine, prologue, reference, spill in REFERENCES:
-            with self.subTest(prologue=prologue, reference=reference):
+        for machine, prologue, references, spills, reloads in REFERENCES:
+            with self.subTest(prologue=prologue, references=references):
                 fma = ("fmla\tv1.4s, v2.4s, v3.4s" if machine is ARM else
                        "vfmadd231ps %ymm0,%ymm1,%ymm2")
                 body = "".join(f"  {16 + 4 * n:x}:\t{machine['word']} \t{text}\n"
-                               for n, text in enumerate([fma] * code.HOT + [reference]))
+                               for n, text in enumerate([fma] * code.HOT + references))
                 library = code.read_text("x", LOOP.format(**machine, prologue=prologue, body=body))
                 [loop] = code.hot_loops(library)
                 tally = code.tally(loop, library.machine)
-                self.assertEqual(len(tally.spills), spill)
-                self.assertEqual(tally.fma, code.HOT + reference.startswith("vfmadd"))
+                self.assertEqual((len(tally.spills), len(tally.reloads)), (spills, reloads))
+                self.assertEqual(tally.fma, code.HOT)
+
+    def test_sums_in_an_array(self):
+        """An array that is summed into is not; one that is only read or only written is fine."""
+        read, write = "vfmadd213ps 0x40(%rsp,%rcx,1),%ymm1,%ymm2", "vmovaps %ymm2,0x40(%rsp,%rcx,1)"
+        for references, count in ([read, write], 1), ([read], 0), \
+                (["vfmadd213ps (%rdx),%ymm1,%ymm2", write], 0), \
+                ([read, "vmovaps %ymm2,0xa0(%rsp,%rcx,1)"], 0), \
+                (["vaddps 0x40(%rsp,%rcx,1),%ymm1,%ymm2", write], 0):
+            with self.subTest(references=references):
+                body = "".join(f"  {16 + n:x}:\t{X86['word']} \t{text}\n"
+                               for n, text in enumerate(references))
+                text = LOOP.format(**X86, prologue="push   %rbx", body=body)
+                library = code.read_text("x", text)
+                found = code.sums_in_memory(library.functions[0], library.machine)
+                self.assertEqual(len(found), count)
+
+    def test_a_loop_that_does_other_work_is_not_hot(self):
+        body = "".join(f"  {16 + n:x}:\t{X86['word']} \t{text}\n" for n, text in enumerate(
+            ["vfmadd231ps %ymm0,%ymm1,%ymm2"] * 8 + ["vaddps %ymm0,%ymm1,%ymm2"] * 50))
+        text = LOOP.format(**X86, prologue="push   %rbx", body=body)
+        self.assertEqual(code.hot_loops(code.read_text("x", text)), [])
 
     def test_only_the_innermost_loop_counts(self):
         fma = "  {:x}:\tc4 e2 75 b8 d0 \tvfmadd231ps %ymm0,%ymm1,%ymm2\n"
@@ -157,7 +186,7 @@ class Text(unittest.TestCase):
                         "  20:\t74 6e\tje     90 <run+0x90>\n",
                         "  30:\t75 de\tjne    10 <run+0x10>\n",
                         "  40:\tc3\tret\n",
-                        "  90:\tc5 fc 10 0c 24\tvmovups (%rsp),%ymm1\n",
+                        "  90:\tc5 fc 11 0c 24\tvmovups %ymm1,(%rsp)\n",
                         "  98:\teb 96\tjmp    30 <run+0x30>\n"])
         library = code.read_text("x", text)
         [loop] = code.hot_loops(library)
