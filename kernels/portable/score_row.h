@@ -9,10 +9,8 @@
 
 #include VEC_H
 
-/* A function with a constant argument that must vanish, and loops that must become straight code so
- * that arrays of vectors become registers. */
+/* A function with a constant argument that must vanish. (UNROLL comes from kernels/meson.build.) */
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
 /* Where the time goes: a function of its own has all registers, and scripts/inspect finds it. */
 #define HOT static __attribute__((noinline))
 

@@ -32,8 +32,8 @@ typedef struct strip {
 /* ---- the multiplication --------------------------------------------------------------- */
 
 /* out[r][l] = out[r][l] * rescale[l] + sum over x < steps of a[r * row + x * step] * in[x][l]
- * for r < rows; in and out are [..][WIDTH], out has rows for whole tiles. rescale NULL means 0.
- * largest[l] = max(largest[l], max over r of out[r][l]) if not NULL. */
+ * for r < rows; in and out are [..][WIDTH], out has rows for whole tiles. With rescale NULL it is
+ * taken as 0, and largest[l] becomes max(largest[l], max over r of out[r][l]). */
 typedef struct product {
     const float *a;
     int64_t rows, row, step;
@@ -48,34 +48,40 @@ INLINE void multiply_tile(int vectors, const product *x, int64_t r)
 {
     const float *a[VEC_TILE], *in = x->in;
     float *out = x->out + r * WIDTH;
-    vec sum[VEC_TILE][VEC_STRIP];
+    vec sum[VEC_STRIP][VEC_TILE];
     UNROLL for (int t = 0; t < VEC_TILE; t++)
     {
         a[t] = x->a + (r + t < x->rows ? r + t : x->rows - 1) * x->row;
-        UNROLL for (int v = 0; v < vectors; v++) sum[t][v] = vec_set(0);
+        UNROLL for (int v = 0; v < vectors; v++) sum[v][t] = vec_set(0);
     }
-    if (x->rescale)
-        UNROLL for (int t = 0; t < VEC_TILE; t++) UNROLL for (int v = 0; v < vectors; v++)
-            sum[t][v] = vec_mul(vec_load(x->rescale + v * VEC_LANES),
-                                vec_load(out + t * WIDTH + v * VEC_LANES));
-    for (int64_t i = 0, end = x->steps * x->step; i < end; i += x->step) {
-        vec b[VEC_STRIP];
-        UNROLL for (int v = 0; v < vectors; v++) b[v] = vec_load(in + v * VEC_LANES);
-        in += WIDTH;
+    for (int64_t i = 0, end = x->steps * x->step; i < end; i += x->step, in += WIDTH) {
+        vec b0 = vec_load(in), b1 = vectors > 1 ? vec_load(in + VEC_LANES) : b0;
+        vec b2 = vectors > 2 ? vec_load(in + 2 * VEC_LANES) : b0;
         UNROLL for (int t = 0; t < VEC_TILE; t++)
         {
             vec factor = vec_set(a[t][i]);
-            UNROLL for (int v = 0; v < vectors; v++) sum[t][v] = vec_fma(factor, b[v], sum[t][v]);
+            sum[0][t] = vec_fma(factor, b0, sum[0][t]);
+            if (vectors > 1) sum[1][t] = vec_fma(factor, b1, sum[1][t]);
+            if (vectors > 2) sum[2][t] = vec_fma(factor, b2, sum[2][t]);
         }
     }
-    UNROLL for (int t = 0; t < VEC_TILE; t++) UNROLL for (int v = 0; v < vectors; v++)
-        vec_store(out + t * WIDTH + v * VEC_LANES, sum[t][v]);
-    if (x->largest) UNROLL for (int v = 0; v < vectors; v++)
-        {
+    UNROLL for (int v = 0; v < vectors; v++)
+    {
+        float *at = out + v * VEC_LANES;
+        if (x->rescale) {
+            vec rescale = vec_load(x->rescale + v * VEC_LANES);
+            UNROLL for (int t = 0; t < VEC_TILE; t++)
+                vec_store(at + t * WIDTH, vec_fma(rescale, vec_load(at + t * WIDTH), sum[v][t]));
+        } else {
             vec largest = vec_load(x->largest + v * VEC_LANES);
-            UNROLL for (int t = 0; t < VEC_TILE; t++) largest = vec_max(largest, sum[t][v]);
+            UNROLL for (int t = 0; t < VEC_TILE; t++)
+            {
+                largest = vec_max(largest, sum[v][t]);
+                vec_store(at + t * WIDTH, sum[v][t]);
+            }
             vec_store(x->largest + v * VEC_LANES, largest);
         }
+    }
 }
 
 /* One function per number of vectors in use: each keeps its tile in registers. */
