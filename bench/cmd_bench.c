@@ -130,11 +130,19 @@ static void measure_peaks(session *s, const measure_group *g)
     }
 }
 
+/* Keeps the best read rate of a buffer as large as this group's tensors. */
+static void measure_read(measure_group *g)
+{
+    int64_t bytes = (int64_t)fmin(result_bytes(&g->problem), (double)ROOF_MEMORY_BYTES);
+    g->read_gbps = fmax(g->read_gbps, roof_read_gbps(g->threads, bytes, 0.03));
+}
+
 static void prepare_all(session *s)
 {
     int64_t memory = machine_memory_available() * 9 / 10;
     for (int t = 0; t < s->thread_counts; t++)
-        s->reads[t] = (result_read){s->threads[t], roof_read_gbps(s->threads[t], 3)};
+        s->reads[t] =
+            (result_read){s->threads[t], roof_read_gbps(s->threads[t], ROOF_MEMORY_BYTES, 0.2)};
     for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
         command_progress("checking", i, s->group_count);
         measure_prepare(&s->groups[i], memory);
@@ -155,9 +163,9 @@ static void measure_all(session *s)
 {
     for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
         measure_group *g = &s->groups[i];
-        measure_peaks(s, g);
+        measure_peaks(s, g), measure_read(g);
         measure_run(g, stop_before);
-        measure_peaks(s, g);
+        measure_peaks(s, g), measure_read(g);
         done_seconds += g->rounds * measure_round_seconds(g);
     }
     command_progress_end();

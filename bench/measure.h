@@ -33,6 +33,7 @@ typedef struct measure_group {
     int calls;        /* per sample */
     int rounds;       /* planned */
     int clean, dirty; /* measured, and dropped for a recorded cause */
+    double read_gbps; /* of a buffer as large as Q, K, V and O, measured around the rounds */
     int sham;         /* the arm that is also timed as a stranger; -1 if none */
     double sham_ns[2 * MEASURE_MOST_ROUNDS];
 } measure_group;

@@ -75,20 +75,13 @@ static double peak_of(const result_run *run, const char *isa, int threads)
     return 0;
 }
 
-static double read_of(const result_run *run, int threads)
-{
-    for (int i = 0; i < run->read_count; i++)
-        if (run->reads[i].threads == threads) return run->reads[i].gbps;
-    return 0;
-}
-
 result_line result_of(const result_run *run, const measure_group *g, const measure_arm *arm)
 {
     double samples[2 * MEASURE_MOST_ROUNDS];
     memcpy(samples, arm->ns, (size_t)g->clean * sizeof *samples);
     stats_median m = stats_of(samples, g->clean);
     double flops = g->flops, bytes = result_bytes(&g->problem);
-    double peak = peak_of(run, arm->kernel->isa, g->threads), read = read_of(run, g->threads);
+    double peak = peak_of(run, arm->kernel->isa, g->threads);
     return (result_line){
         .median_ns = m.median,
         .low_ns = m.low,
@@ -99,7 +92,8 @@ result_line result_of(const result_run *run, const measure_group *g, const measu
         .peak_gflops = peak,
         .peak_fraction = peak > 0 ? flops / m.least / peak : 0,
         .gbps = bytes / m.median,
-        .read_fraction = read > 0 ? bytes / m.least / read : 0,
+        .read_gbps = g->read_gbps,
+        .read_fraction = g->read_gbps > 0 ? bytes / m.least / g->read_gbps : 0,
     };
 }
 
@@ -126,6 +120,7 @@ static void add_timing(json_t *entry, const result_run *run, const measure_group
         {"peak_gflops", line.peak_gflops},
         {"peak_fraction", line.peak_fraction},
         {"bandwidth_gbps", line.gbps},
+        {"read_gbps", line.read_gbps},
         {"bandwidth_fraction", line.read_fraction},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

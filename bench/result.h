@@ -57,7 +57,7 @@ const char *result_skipped(const measure_group *group, const measure_arm *arm);
 /* One timed arm's summary, for the table on the terminal. */
 typedef struct result_line {
     double median_ns, low_ns, high_ns, least_ns, gflops, peak_gflops, peak_fraction, gbps,
-        read_fraction;
+        read_gbps, read_fraction;
     bool bounded;
 } result_line;
 result_line result_of(const result_run *run, const measure_group *group, const measure_arm *arm);

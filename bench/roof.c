@@ -51,22 +51,37 @@ double roof_peak_gflops(const char *isa, int threads, double seconds)
     return best;
 }
 
-double roof_read_gbps(int threads, int passes)
+/* Adds up `lines` lines of 64 bytes; eight sums, so that loads and not additions are the limit. */
+static uint64_t read_lines(const uint64_t *at, int64_t lines)
 {
-    const int64_t words = INT64_C(32) << 20; /* 256 MiB, several times any cache of the day */
-    int64_t *buffer = malloc((size_t)words * sizeof *buffer), sum = 0;
+    uint64_t sum[8] = {0}, total = 0;
+    for (int64_t i = 0; i < lines; i++)
+        for (int w = 0; w < 8; w++) sum[w] += at[8 * i + w];
+    for (int w = 0; w < 8; w++) total += sum[w];
+    return total;
+}
+
+double roof_read_gbps(int threads, int64_t bytes, double seconds)
+{
+    const int64_t lines = bytes / 64 / threads; /* of each thread */
+    if (lines == 0) return 0;
+    uint64_t *buffer = aligned_alloc(64, (size_t)(64 * lines * threads)), sum = 0;
     double best = 0;
     if (!buffer) return 0;
+    int64_t repeats = 1; /* so that forking and joining threads does not count */
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < words; i++) buffer[i] = i;
-    for (int pass = 0; pass < passes; pass++) {
+    for (int t = 0; t < threads; t++) memset(buffer + 8 * lines * t, 1, (size_t)(64 * lines));
+    for (double start = roof_now(); roof_now() - start < seconds;) {
         double begin = roof_now();
-#pragma omp parallel for simd num_threads(threads) schedule(static) reduction(+ : sum)
-        for (int64_t i = 0; i < words; i++) sum += buffer[i];
-        double rate = (double)words * 8 / ((roof_now() - begin) * 1e9);
-        best = rate > best ? rate : best;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
+        for (int t = 0; t < threads; t++)
+            for (int64_t r = 0; r < repeats; r++) sum += read_lines(buffer + 8 * lines * t, lines);
+        double elapsed = roof_now() - begin;
+        double rate = (double)(64 * lines * threads * repeats) / (elapsed * 1e9);
+        if (elapsed < 1e-3) repeats *= 2;
+        else best = rate > best ? rate : best;
     }
-    volatile int64_t keep = sum;
+    volatile uint64_t keep = sum;
     (void)keep;
     free(buffer);
     return best;

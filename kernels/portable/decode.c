@@ -11,17 +11,24 @@
  * Memory: 4 (K_BLOCK + qk_dim + v_dim + 2) bytes per query row of a slice, sizes rounded up. */
 #include "kernels/portable/vec_math.h"
 
+#include <string.h>
+
 #include "kernels/portable/score_row.h"
 
 enum {
-    K_BLOCK = 64,     /* keys of a block; a multiple of VEC_LANES and VEC_TILE */
-    Q_BLOCK = 4,      /* query rows per head of a slice */
-    ROWS = 2,         /* query rows that share a load of V ... */
-    COLUMNS = 4,      /* ... of this many vectors: ROWS * COLUMNS sums stay in registers */
+    K_BLOCK = 64, /* keys of a block; a multiple of VEC_LANES and VEC_TILE */
+    Q_BLOCK = 4,  /* query rows per head of a slice */
+    ROWS = 2,     /* query rows that share a load of V ... */
+    COLUMNS = 4,  /* ... of this many vectors: ROWS * COLUMNS sums stay in registers */
+    SUMS = VEC_LANES > 16 ? VEC_LANES : VEC_TILE *ROWS, /* scores formed at once */
+    STEP = SUMS > 16 ? SUMS : 16,                       /* keys between two fetches */
     PIECES = 64,      /* slices wanted: enough for that many threads */
     PIECE_KEYS = 512, /* the fewest keys that are worth a slice of their own */
     LINE = 64         /* bytes of a cache line */
 };
+
+/* Keys whose scores for this many rows are formed at once. */
+#define KEYS_OF(rows) (SUMS / (rows))
 
 /* One query row and its sums over the keys so far. */
 typedef struct decode_row {
@@ -84,47 +91,63 @@ static float exp2_of(float x)
 
 /* ---- scores --------------------------------------------------------------------------- */
 
-/* Dot scores of keys j0 + j to j0 + j + VEC_TILE for `rows` rows; keys after `last` repeat it. */
+/* t[i] becomes the total of its lanes, for SUMS vectors, as floats. Like a transposition, with an
+ * addition in each exchange: lane l of the result is the total of vector l. */
+INLINE void totals(vec t[SUMS], float *total)
+{
+    UNROLL for (int group = 0; group < SUMS; group += VEC_LANES)
+    {
+        vec *u = t + group;
+        UNROLL for (int half = VEC_LANES / 2; half > 0; half /= 2)
+            UNROLL for (int i = 0; i < half; i++) u[i] =
+                vec_add(vec_zip_low(u[i], u[i + half]), vec_zip_high(u[i], u[i + half]));
+        vec_store(total + group, u[0]);
+    }
+}
+
+/* Dot scores of SUMS / rows keys from j0 + j on, for `rows` rows; keys after `last` repeat it. */
 INLINE void dot_tile(int rows, const attn_problem *p, const decode_row *r, int64_t j0, int64_t j,
                      int64_t last)
 {
-    const float *k[VEC_TILE];
-    vec sum[ROWS][VEC_TILE];
+    const float *k[SUMS];
+    const int keys = KEYS_OF(rows);
+    vec sum[SUMS];
+    float total[SUMS];
     int64_t c = 0;
-    UNROLL for (int t = 0; t < VEC_TILE; t++)
-    {
-        k[t] = r->view.k + (j0 + j + t < last ? j0 + j + t : last) * r->view.k_row;
-        UNROLL for (int x = 0; x < rows; x++) sum[x][t] = vec_set(0);
-    }
-    for (; c + VEC_LANES <= p->qk_dim; c += VEC_LANES) UNROLL for (int t = 0; t < VEC_TILE; t++)
+    UNROLL for (int t = 0; t < keys; t++) k[t] =
+        r->view.k + (j0 + j + t < last ? j0 + j + t : last) * r->view.k_row;
+    UNROLL for (int i = 0; i < SUMS; i++) sum[i] = vec_set(0);
+    for (; c + VEC_LANES <= p->qk_dim; c += VEC_LANES) UNROLL for (int t = 0; t < keys; t++)
         {
             vec key = vec_load(k[t] + c);
-            UNROLL for (int x = 0; x < rows; x++) sum[x][t] =
-                vec_fma(key, vec_load(r[x].q + c), sum[x][t]);
+            sum[t] = vec_fma(key, vec_load(r[0].q + c), sum[t]);
+            if (rows > 1) sum[keys + t] = vec_fma(key, vec_load(r[1].q + c), sum[keys + t]);
         }
-    if (c < p->qk_dim) UNROLL for (int t = 0; t < VEC_TILE; t++)
+    if (c < p->qk_dim) UNROLL for (int t = 0; t < keys; t++)
         {
             vec key = vec_load_first(k[t] + c, p->qk_dim - c);
-            UNROLL for (int x = 0; x < rows; x++) sum[x][t] =
-                vec_fma(key, vec_load(r[x].q + c), sum[x][t]);
+            sum[t] = vec_fma(key, vec_load(r[0].q + c), sum[t]);
+            if (rows > 1) sum[keys + t] = vec_fma(key, vec_load(r[1].q + c), sum[keys + t]);
         }
-    UNROLL for (int t = 0; t < VEC_TILE; t++) UNROLL for (int x = 0; x < rows; x++) r[x].s[j + t] =
-        vec_total(sum[x][t]);
+    totals(sum, total);
+    for (int x = 0; x < rows; x++)
+        memcpy(r[x].s + j, total + x * keys, (size_t)keys * sizeof(float));
 }
 
-HOT void dots_of_1(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
+HOT void dots_of_1(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t last)
 {
-    for (int64_t j = 0; j < keys; j += VEC_TILE) dot_tile(1, p, r, j0, j, j0 + keys - 1);
+    dot_tile(1, p, r, j0, j, last);
 }
-HOT void dots_of_2(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
+HOT void dots_of_2(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t last)
 {
-    for (int64_t j = 0; j < keys; j += VEC_TILE) dot_tile(2, p, r, j0, j, j0 + keys - 1);
+    dot_tile(2, p, r, j0, j, last);
 }
 
 /* scale * sum_c w_c tanh(q_c + k_c); lanes without a feature have w = 0. */
-static void additive_scores(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
+static void additive_scores(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j,
+                            int64_t end)
 {
-    for (int64_t j = 0; j < keys; j++) {
+    for (; j < end; j++) {
         const float *k = r->view.k + (j0 + j) * r->view.k_row;
         vec sum = vec_set(0);
         for (int64_t c = 0; c < p->qk_dim; c += VEC_LANES) {
@@ -136,9 +159,11 @@ static void additive_scores(const attn_problem *p, const decode_row *r, int64_t 
     }
 }
 
-static void fetch(const float *row, int64_t floats)
+/* Asks for rows `from` to `to` of K or V, to be there when the other stream has been used. */
+static void fetch(const float *data, int64_t row, int64_t from, int64_t to, int64_t floats)
 {
-    for (int64_t c = 0; c < floats; c += LINE / 4) __builtin_prefetch(row + c);
+    for (int64_t j = from; j < to; j++)
+        for (int64_t c = 0; c < floats; c += LINE / 4) __builtin_prefetch(data + j * row + c);
 }
 
 /* Raw scores of keys j0 to j0 + keys for all rows; the values of these keys come nearer. */
@@ -146,11 +171,18 @@ static void score_block(const attn_problem *p, const decode_row *rows, int64_t c
                         int64_t keys)
 {
     const head_view *h = &rows->view; /* K and V are the same for all rows */
-    int64_t x = 0;
-    for (int64_t j = j0; j < j0 + keys; j++) fetch(h->v + j * h->v_row, p->v_dim);
-    for (; p->score == ATTN_ADDITIVE && x < count; x++) additive_scores(p, &rows[x], j0, keys);
-    for (; x + ROWS <= count; x += ROWS) dots_of_2(p, &rows[x], j0, keys);
-    for (; x < count; x++) dots_of_1(p, &rows[x], j0, keys);
+    for (int64_t j = 0; j < keys; j += STEP) {
+        int64_t x = 0, end = j + STEP < keys ? j + STEP : keys;
+        fetch(h->v, h->v_row, j0 + j, j0 + end, p->v_dim);
+        for (; p->score == ATTN_ADDITIVE && x < count; x++)
+            additive_scores(p, &rows[x], j0, j, end);
+        for (; x + ROWS <= count; x += ROWS)
+            for (int64_t i = j; i < end; i += KEYS_OF(2))
+                dots_of_2(p, &rows[x], j0, i, j0 + keys - 1);
+        for (; x < count; x++)
+            for (int64_t i = j; i < end; i += KEYS_OF(1))
+                dots_of_1(p, &rows[x], j0, i, j0 + keys - 1);
+    }
 }
 
 /* Softcap, masks and the weights output for keys j0 + j to j0 + j + n of one row. */
@@ -187,23 +219,31 @@ static vec finish_scores(const attn_problem *p, const decode_row *r, int64_t j0,
     return score;
 }
 
+/* Are the raw scores of these keys all there is to know? */
+static bool is_plain(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
+{
+    const head_view *h = &r->view;
+    return j0 >= r->seen.first && j0 + keys <= r->seen.last && keys % VEC_LANES == 0 && !h->mask &&
+           !h->bias && !p->has_alibi && !(p->softcap > 0) && !p->weights;
+}
+
 /* Online softmax of one row over a block: weights in place of the scores, older sums rescaled. */
 static void update_softmax(const attn_problem *p, decode_row *r, int64_t j0, int64_t keys)
 {
     vec largest = vec_set(r->max), sum = vec_set(0);
+    bool plain = is_plain(p, r, j0, keys);
     for (int64_t j = 0; j < keys; j += VEC_LANES) {
         int64_t n = keys - j < VEC_LANES ? keys - j : VEC_LANES;
-        vec score = finish_scores(p, r, j0, j, n);
-        vec_store(r->s + j, score);
-        largest = vec_max(largest, score);
+        if (!plain) vec_store(r->s + j, finish_scores(p, r, j0, j, n));
+        largest = vec_max(largest, vec_load(r->s + j));
     }
     float max = vec_largest(largest), base = max == -INFINITY ? 0 : max;
-    float factor = exp2_of(r->max - base);
     for (int64_t j = 0; j < keys; j += VEC_LANES) {
         vec weight = vec_exp2(vec_sub(vec_load(r->s + j), vec_set(base)));
         vec_store(r->s + j, weight);
         sum = vec_add(sum, weight);
     }
+    float factor = max == r->max ? 1 : exp2_of(r->max - base);
     r->max = max;
     r->sum = r->sum * factor + vec_total(sum);
     for (int64_t c = 0; factor != 1 && c < p->v_dim; c += VEC_LANES)
@@ -212,20 +252,20 @@ static void update_softmax(const attn_problem *p, decode_row *r, int64_t j0, int
 
 /* ---- values --------------------------------------------------------------------------- */
 
-/* o += weights times V for `rows` rows and `columns` vectors from column c on; the last vector has
- * n lanes. */
-INLINE void values_tile(int rows, int columns, const decode_row *r, const float *v, int64_t c,
-                        int64_t n, int64_t keys)
+/* o += weights times V for keys j0 + j to j0 + end, `rows` rows and `columns` vectors from column c
+ * on; the last vector has n lanes. */
+INLINE void values_tile(int rows, int columns, const decode_row *r, int64_t c, int64_t n,
+                        int64_t j0, int64_t j, int64_t end)
 {
-    int64_t v_row = r->view.v_row;
+    const float *v = r->view.v + j0 * r->view.v_row + c;
     vec sum[ROWS][COLUMNS];
     UNROLL for (int x = 0; x < rows; x++) UNROLL for (int y = 0; y < columns; y++) sum[x][y] =
         vec_load(r[x].o + c + y * VEC_LANES);
-    for (int64_t j = 0; j < keys; j++) {
+    for (; j < end; j++) {
         vec value[COLUMNS];
         UNROLL for (int y = 0; y < columns; y++)
         {
-            const float *at = v + j * v_row + c + y * VEC_LANES;
+            const float *at = v + j * r->view.v_row + y * VEC_LANES;
             value[y] = y == columns - 1 && n < VEC_LANES ? vec_load_first(at, n) : vec_load(at);
         }
         UNROLL for (int x = 0; x < rows; x++)
@@ -239,23 +279,37 @@ INLINE void values_tile(int rows, int columns, const decode_row *r, const float 
         vec_store(r[x].o + c + y * VEC_LANES, sum[x][y]);
 }
 
-INLINE void values_of_rows(int rows, const attn_problem *p, const decode_row *r, const float *v,
-                           int64_t keys)
+INLINE void values_of_rows(int rows, const attn_problem *p, const decode_row *r, int64_t j0,
+                           int64_t j, int64_t end)
 {
     int64_t c = 0;
     for (; c + COLUMNS * VEC_LANES <= p->v_dim; c += COLUMNS * VEC_LANES)
-        values_tile(rows, COLUMNS, r, v, c, VEC_LANES, keys);
+        values_tile(rows, COLUMNS, r, c, VEC_LANES, j0, j, end);
     for (; c < p->v_dim; c += VEC_LANES)
-        values_tile(rows, 1, r, v, c, p->v_dim - c < VEC_LANES ? p->v_dim - c : VEC_LANES, keys);
+        values_tile(rows, 1, r, c, p->v_dim - c < VEC_LANES ? p->v_dim - c : VEC_LANES, j0, j, end);
 }
 
-HOT void values_of_1(const attn_problem *p, const decode_row *r, const float *v, int64_t keys)
+HOT void values_of_1(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t end)
 {
-    values_of_rows(1, p, r, v, keys);
+    values_of_rows(1, p, r, j0, j, end);
 }
-HOT void values_of_2(const attn_problem *p, const decode_row *r, const float *v, int64_t keys)
+HOT void values_of_2(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t end)
 {
-    values_of_rows(2, p, r, v, keys);
+    values_of_rows(2, p, r, j0, j, end);
+}
+
+/* Adds the values of keys j0 to j0 + keys to all rows; the keys after them, up to `last`, come
+ * nearer. */
+static void add_values(const attn_problem *p, const decode_row *rows, int64_t count, int64_t j0,
+                       int64_t keys, int64_t last)
+{
+    const head_view *h = &rows->view;
+    for (int64_t j = 0; j < keys; j += STEP) {
+        int64_t x = 0, end = j + STEP < keys ? j + STEP : keys, next = j0 + keys + j;
+        fetch(h->k, h->k_row, next, next + STEP < last ? next + STEP : last, p->qk_dim);
+        for (; x + ROWS <= count; x += ROWS) values_of_2(p, rows + x, j0, j, end);
+        for (; x < count; x++) values_of_1(p, rows + x, j0, j, end);
+    }
 }
 
 /* For V that holds NaN or inf, where 0 * NaN would leak: visible keys only, one at a time. */
@@ -308,15 +362,11 @@ static bool decode_pass(const attn_problem *p, attn_slice slice, decode_row *row
     }
     if (p->weights) first = slice.k_begin, last = slice.k_end;
     for (int64_t j = first; j < last; j += K_BLOCK) {
-        const head_view *h = &rows->view;
-        int64_t keys = last - j < K_BLOCK ? last - j : K_BLOCK, x = 0;
+        int64_t keys = last - j < K_BLOCK ? last - j : K_BLOCK;
         score_block(p, rows, count, j, keys);
         for (int64_t r = 0; r < count; r++) update_softmax(p, &rows[r], j, keys);
-        for (int64_t next = j + keys; next < j + 2 * keys && next < last; next++)
-            fetch(h->k + next * h->k_row, p->qk_dim);
-        for (; careful && x < count; x++) visible_values(p, &rows[x], j, keys);
-        for (; x + ROWS <= count; x += ROWS) values_of_2(p, rows + x, h->v + j * h->v_row, keys);
-        for (; x < count; x++) values_of_1(p, rows + x, h->v + j * h->v_row, keys);
+        for (int64_t r = 0; careful && r < count; r++) visible_values(p, &rows[r], j, keys);
+        if (!careful) add_values(p, rows, count, j, keys, last);
     }
     bool nan = false;
     for (int64_t x = 0; x < count; x++)

@@ -204,6 +204,18 @@ static void add_alibi(const head_view *h, const strip *b, int64_t j0, int64_t ke
     }
 }
 
+/* Asks for the masks of a block: its rows lie far apart, where no hardware looks ahead. */
+static void fetch_masks(const head_view *h, const strip *b, int64_t j0, int64_t keys)
+{
+    enum { LINE = 64 };
+    for (int64_t i = b->q_begin; i < b->q_begin + b->rows; i++) {
+        for (int64_t j = 0; h->bias && j < keys; j += LINE / 4)
+            __builtin_prefetch(h->bias + i * h->bias_row + (j0 + j) * h->bias_key);
+        for (int64_t j = 0; h->mask && j < keys; j += LINE)
+            __builtin_prefetch(h->mask + i * h->mask_row + (j0 + j) * h->mask_key);
+    }
+}
+
 /* Adds the masks to the scores, a square of VEC_LANES queries x keys at a time. */
 static void add_masks(const head_view *h, const strip *b, int64_t j0, int64_t keys, float *s)
 {
@@ -265,6 +277,7 @@ static void score_block(const attn_problem *p, const head_view *h, const strip *
     bool in_range = j0 >= b->all.first && j0 + keys <= b->all.last;
     for (int v = 0; v < b->vectors; v++)
         vec_store(largest + v * VEC_LANES, vec_load(b->max + v * VEC_LANES));
+    if (h->mask || h->bias) fetch_masks(h, b, j0, keys); /* they arrive while scores are formed */
     if (p->score == ATTN_ADDITIVE) additive_scores(p, h, b, j0, keys, s);
     else multiply[b->vectors](&qk);
     if (p->weights == ATTN_WEIGHTS_RAW) write_scores(p, h, b, j0, keys, ln2, s);
