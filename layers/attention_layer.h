@@ -24,6 +24,9 @@ extern "C" {
 /* NULL if this build has a BLAS, else "built without BLAS". */
 const char *attn_blas_missing(void);
 
+/* What computes the products, e.g. "OpenBLAS 0.3.21 ... Haswell ..."; "none" without a BLAS. */
+const char *attn_blas_name(void);
+
 /* y = x weight^T + bias, as in torch.nn.Linear. weight NULL is the identity. */
 typedef struct attn_linear {
     const float *weight; /* [out, in] */

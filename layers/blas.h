@@ -4,6 +4,7 @@
 
 /* NULL, or why there is no product. */
 const char *blas_missing(void);
+const char *blas_name(void);
 
 /* y [rows, out] += x [rows, in] weight [out, in]^T, on one thread; sizes >= 1. */
 void blas_multiply_add(int rows, int out, int in, const float *x, const float *weight, float *y);

@@ -8,6 +8,7 @@
 #include "layers/layer.h"
 
 const char *attn_blas_missing(void) { return blas_missing(); }
+const char *attn_blas_name(void) { return blas_name(); }
 
 attn_status layer_fail(attn_error *error, attn_status status, const char *format, ...)
 {

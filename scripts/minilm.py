@@ -28,6 +28,7 @@ MODEL_FILES = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
+UNUSED = ("pooler.", "embeddings.position_ids")  # of the checkpoint, by sentence embeddings
 CONTROLS = ("Cc", "Cf", "Co")  # the general categories that BERT's tokenizer drops
 
 
@@ -301,3 +302,45 @@ def write_whole(path, data):
     except OSError as error:
         temporary.unlink(missing_ok=True)
         fail(f"cannot write {path}: {error.strerror}")
+
+
+# --- the folder that `attest model` reads ----------------------------------------------------
+
+
+def meaning(encoder, tokens):
+    """The embedding of one text in float64, (hidden,)."""
+    visible = np.ones((1, len(tokens)), bool)
+    hidden, _ = encoder.run(np.array([tokens]), visible, stored=np.float64)
+    return embedding(hidden, visible)[0]
+
+
+def write_model(folder, files, sentences, pairs, text):
+    """Write `folder` from {file name: bytes} of MODEL_FILES; returns what model.json says.
+
+    <tensor>.npy    float32, as in the checkpoint
+    vocab.txt       as in the package
+    embeddings.npy  float64 (sentences, hidden), of length 1
+    long.npy        int64: token ids of `text`, of which timings take the first n
+    model.json      sizes, sentences {text, tokens}, pairs {a, b, cosine}; written last
+    """
+    encoder = Encoder(files)
+    config, most = encoder.config, encoder.most_tokens
+    tokens = [tokenize(sentence, encoder.vocabulary, most) for sentence in sentences]
+    meanings = np.stack([meaning(encoder, ids) for ids in tokens])
+    for name, tensor in encoder.tensors.items():
+        if not name.startswith(UNUSED):
+            write_whole(folder / f"{name}.npy", npy(tensor))
+    write_whole(folder / "vocab.txt", files["vocab.txt"])
+    write_whole(folder / "embeddings.npy", npy(meanings))
+    write_whole(folder / "long.npy", npy(np.array(tokenize(text, encoder.vocabulary, most))))
+    record = {
+        "name": "all-MiniLM-L6-v2", "package": f"{PACKAGE} {VERSION}",
+        "layers": encoder.layers, "heads": encoder.heads, "hidden": config["hidden_size"],
+        "intermediate": config["intermediate_size"], "words": config["vocab_size"],
+        "most_tokens": most, "epsilon": config["layer_norm_eps"],
+        "sentences": [{"text": said, "tokens": ids} for said, ids in zip(sentences, tokens)],
+        "pairs": [{"a": a, "b": b, "cosine": float(meanings[a] @ meanings[b])} for a, b in pairs],
+    }
+    written = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / "model.json", written.encode())
+    return record
