@@ -22,6 +22,7 @@ int cmd_conform(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_model(int argc, char **argv);
+int cmd_show(int argc, char **argv);
 
 /* One option of a subcommand. Exactly one of text, flag is set: --name VALUE stores the argument's
  * pointer, --name sets the flag. */

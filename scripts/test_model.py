@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does `attest model` compute what Python computes?   test_model.py ATTEST
+"""Do `attest model` and `attest show` give what Python computes?   test_model.py ATTEST
 
 A small made-up BERT in the format of the real one: random weights, a vocabulary of the texts below.
 The real one is used too if scripts/fetch_minilm has its package in the cache.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from need import need
 
-need({"numpy": "python3-numpy"})
+need({"numpy": "python3-numpy", "matplotlib": "python3-matplotlib"})
 import numpy as np
 
 import minilm
@@ -32,7 +32,8 @@ PAIRS = ((0, 1), (1, 2))
 # What BERT's tokenizer has rules for: controls, accents, cases, ideographs, marks, long words.
 TEXTS = ("", " ", "Hello, world!", "don't  STOP\tnow\r\nplease",
          "Würde Ångström İstanbul ẞ ΣΊΣΥΦΟΣ", "東京は日本の首都です。",
-         "한국어 텍스트", "привет, Мир; Ёлка", "מה שלומך", "हिन्दी में", "ﬁne ½ Ⅳ №",
+         "한국어 텍스트", "привет, Мир; Ёлка", "מה שלומך",
+         "हिन्दी में", "ﬁne ½ Ⅳ №",
          "a\u0301e\u0300 o\u0302\u0323", "zero\u200bwidth soft\u00adhyphen\ufeff \u0007bell",
          "x" * 100, "x" * 101, "[CLS] [MASK] ##ing", "$3.50 + 20% <tag> `code` a_b^c|d~e {f}",
          "\u2028line\u2029paragraph\u00a0space\u3000wide", "—dash… «quote» „low“ ¿qué?",
@@ -186,6 +187,93 @@ class MadeUp(unittest.TestCase):
             want = float(meaning @ minilm.meaning(self.encoder, said))
             for cosine in prepared["cosine"].values():
                 self.assertAlmostEqual(cosine, want, delta=1e-5)
+
+
+class Show(unittest.TestCase):
+    """Heat maps of kept cases; of the made-up model's heads, if there is a BLAS."""
+
+    CASE = str(Path(__file__).resolve().parent.parent / "verify/data/minilm/padded_layer5")
+
+    def shown(self, *words):
+        """What `attest show -o map.json` wrote."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "map.json")
+            done = attest("show", *words, "-o", path)
+            if "built without" in done.stderr:
+                self.skipTest(done.stderr)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(path, encoding="utf-8") as file:
+                return json.load(file)
+
+    def test_case_weights(self):
+        q, k, mask = (np.load(os.path.join(self.CASE, f"in_{name}.npy"))
+                      for name in ("Q", "K", "attn_mask"))
+        q, k = (minilm.split_heads(x, 12) for x in (q, k))
+        _, _, weights = minilm.attention(q, k, k, mask)
+        for kernel in ("naive_scalar", "blocked_auto"):
+            got = self.shown(self.CASE, "--batch", "1", "--head", "7", "--kernel", kernel)
+            np.testing.assert_allclose(got["weights"], weights[1, 7], atol=2e-6)
+            self.assertIn(kernel, got["title"])
+            self.assertEqual(got["keys"], [str(i) for i in range(19)])
+
+    def test_model_weights(self):
+        text = "A colonel has a grudge."
+        with tempfile.TemporaryDirectory() as folder:
+            encoder = make_model(folder, [text])
+            ids = minilm.tokenize(text, encoder.vocabulary, 512)
+            _, layers = encoder.run(np.array([ids]), np.ones((1, len(ids)), bool), np.float64)
+            words = {number: word for word, number in encoder.vocabulary.items()}
+            for layer, head in ((0, 2), (1, 0)):
+                q, k, v, _ = layers[layer]
+                _, _, weights = minilm.attention(q, k, v, np.ones((1, 1, 1, len(ids)), bool))
+                got = self.shown("--model", folder, "--text", text, "--layer", str(layer),
+                                 "--head", str(head))
+                np.testing.assert_allclose(got["weights"], weights[0, head], atol=1e-4)
+                self.assertEqual(got["keys"], [words[i] for i in ids])
+                self.assertEqual(got["queries"], got["keys"])
+            last = self.shown("--model", folder, "--text", text)
+            self.assertIn("layer 1, head 0", last["title"])
+
+    def test_terminal(self):
+        for case in (self.CASE, os.path.join(os.path.dirname(self.CASE), "layer0")):
+            done = attest("show", case, "--head", "3")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = done.stdout.splitlines()
+            self.assertLessEqual(max(map(len, lines)), 80, done.stdout)
+            self.assertIn("@", done.stdout)
+            self.assertIn("head 3", lines[0])
+
+    def test_pictures(self):
+        with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
+            svg, png, table = (os.path.join(folder, f"map.{end}") for end in ("svg", "png", "md"))
+            for path, start in ((svg, b"<svg"), (png, b"\x89PNG")):
+                done = attest("show", self.CASE, "-o", path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertTrue(Path(path).read_bytes().startswith(start))
+            numbers = os.path.join(folder, "map.json")
+            attest("show", self.CASE, "-o", numbers)
+            script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "picture")
+            subprocess.run([script, numbers, "-o", table], check=True)
+            self.assertEqual(Path(table).read_text(encoding="utf-8").count("\n| "), 21)
+            Path(numbers).write_text("{}", encoding="utf-8")
+            done = subprocess.run([script, numbers, "-o", svg], capture_output=True, text=True,
+                                  check=False)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1))
+
+    def test_bad_input(self):
+        bad = (([], "one case directory"), ([self.CASE, "--head", "12"], "12 heads"),
+               ([self.CASE, "--batch", "3"], "3 batches"), ([self.CASE, "--layer", "1"], "0 to 0"),
+               ([self.CASE, "--text", "x"], "--model"), (["--model", "/no", "--text", "x"], "/no"),
+               ([self.CASE, "-o", "map.pdf"], ".svg"), ([self.CASE, "--kernel", "all"], "one"),
+               (["/no/such/folder"], "/no/such/folder"))
+        for words, hint in bad:
+            with self.subTest(words=words), tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run([ATTEST, "show", *words], cwd=folder, capture_output=True,
+                                      text=True, check=False)
+                self.assertEqual(done.returncode, 2, done.stdout)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertIn(hint, done.stderr)
+                self.assertEqual(os.listdir(folder), [])
 
 
 class BadModel(unittest.TestCase):
