@@ -202,11 +202,15 @@ class Combinations(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(COMBINATIONS):
                 make_case(seed, os.path.join(folder, f"random{seed:03}"))
-            report = os.path.join(folder, "report.json")
-            done = attest("conform", folder, "--json", report)
+            report, page = (os.path.join(folder, name) for name in ("report.json", "page.md"))
+            done = attest("conform", folder, "--json", report, "--markdown", page)
             self.assertEqual(done.returncode, 0, done.stdout[-3000:] + done.stderr)
             with open(report, encoding="utf-8") as file:
                 results = json.load(file)["results"]
+            with open(page, encoding="utf-8") as file:
+                rows = [line for line in file if line.startswith("| random")]
+            self.assertEqual(len(rows), COMBINATIONS)
+            self.assertEqual({row.count("|") - 2 for row in rows}, {len(results) // COMBINATIONS})
         taken = [r for r in results if r["kernel"].split("_")[0] in ALL_SUPPORT]
         self.assertEqual(len(taken) % COMBINATIONS, 0)
         self.assertEqual([r for r in taken if r["status"] != "pass"], [])
