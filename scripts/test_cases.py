@@ -8,10 +8,12 @@ alone), and broken ones. Where the inputs are exact in float32 the derived bound
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
+from pathlib import Path
 
 from need import need
 
@@ -269,6 +271,29 @@ class Replay(unittest.TestCase):
             self.skipTest("no shared cases beside the checkout")
         replayed = sum(self.replay(case, "naive_auto") for case in cases)
         self.assertGreaterEqual(replayed, 63)
+
+
+# --- the page of the family ------------------------------------------------------------------
+
+
+class FamilyPage(unittest.TestCase):
+    """kernels/README.md names keys that exist, and says of every algorithm what it refuses."""
+
+    PAGE = Path(__file__).resolve().parent.parent / "kernels" / "README.md"
+
+    def test_keys(self):
+        rows = [line.split(" | ") for line in self.PAGE.read_text(encoding="utf-8").splitlines()
+                if line.startswith("| ") and line.count(" | ") == 4][2:]
+        self.assertGreaterEqual(len(rows), 19)
+        for name, *_, keys, kernels in rows:
+            for key in re.findall("`([^`]+)`", keys):
+                key = re.sub("[qkd][0-9]{2,}", lambda size: size[0][0] + "7", key)  # for speed
+                done = attest("verify", "--problems", key, "--kernels", "naive_auto,blocked_auto",
+                              "--json", "-")
+                self.assertEqual(done.returncode, 0, name + done.stderr)
+                status = {r["kernel"]: r["status"] for r in json.loads(done.stdout)["results"]}
+                self.assertEqual(status["naive_auto"], "pass", name)
+                self.assertEqual(status["blocked_auto"] == "pass", kernels.startswith("all"), name)
 
 
 # --- bad input -------------------------------------------------------------------------------
