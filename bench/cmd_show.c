@@ -310,22 +310,29 @@ static json_t *map_json(const head_map *map)
                      queries, "keys", keys, "weights", weights);
 }
 
-/* Starts scripts/picture beside the build folder with our JSON as its input; its exit code. */
+/* scripts/picture beside the build folder that the program lies in, else in the working folder. */
+static const char *find_script(char *path, size_t size)
+{
+    ssize_t length = readlink("/proc/self/exe", path, size - 32);
+    for (int up = 0; up < 2 && length > 0; up++)
+        while (length > 0 && path[--length] != '/') continue;
+    strcpy(path + (length > 0 ? length : 0), "/scripts/picture");
+    return access(path, X_OK) == 0 ? path : "scripts/picture";
+}
+
+/* Draws our JSON, which the script reads as its standard input. */
 static int draw(const char *output, const char *json)
 {
-    char script[4096];
+    char path[4096];
     int ends[2], status = 0;
     pid_t child;
-    ssize_t length = readlink("/proc/self/exe", script, sizeof script - 32);
-    for (int up = 0; up < 2 && length > 0; up++)
-        while (length > 0 && script[--length] != '/') continue;
-    strcpy(script + (length > 0 ? length : 0), "/scripts/picture");
+    const char *script = find_script(path, sizeof path);
     if (access(script, X_OK))
-        return command_error("show: -o %s is drawn by scripts/picture, which is not at %s; write "
-                             "-o map.json and draw that",
-                             output, script);
+        return command_error("show: -o %s is drawn by scripts/picture, which is neither beside the "
+                             "build folder nor here; write -o map.json and draw that",
+                             output);
     posix_spawn_file_actions_t actions;
-    char *const words[] = {script, "-", "-o", (char *)output, NULL};
+    char *const words[] = {(char *)script, "-", "-o", (char *)output, NULL};
     if (pipe(ends)) return command_error("show: pipe: %s", strerror(errno));
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);

@@ -24,6 +24,7 @@ import numpy as np
 import minilm
 
 ATTEST = None
+ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"num_attention_heads": 3, "num_hidden_layers": 2, "hidden_size": 12,
          "intermediate_size": 20, "max_position_embeddings": 512, "layer_norm_eps": 1e-12,
          "pad_token_id": 0}
@@ -40,10 +41,10 @@ TEXTS = ("", " ", "Hello, world!", "don't  STOP\tnow\r\nplease",
          "\ufffd\ue000 private", "😀 emoji 👩‍👩‍👧", "𠀀𪜀 rare 豈")
 
 
-def attest(*words):
+def attest(*words, **options):
     """Run the program; returns the finished process with text output."""
     return subprocess.run([ATTEST, *words], capture_output=True, text=True, timeout=300,
-                          check=False)
+                          check=False, **options)
 
 
 def random_texts(count):
@@ -192,7 +193,7 @@ class MadeUp(unittest.TestCase):
 class Show(unittest.TestCase):
     """Heat maps of kept cases; of the made-up model's heads, if there is a BLAS."""
 
-    CASE = str(Path(__file__).resolve().parent.parent / "verify/data/minilm/padded_layer5")
+    CASE = str(ROOT / "verify/data/minilm/padded_layer5")
 
     def shown(self, *words):
         """What `attest show -o map.json` wrote."""
@@ -247,7 +248,7 @@ class Show(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
             svg, png, table = (os.path.join(folder, f"map.{end}") for end in ("svg", "png", "md"))
             for path, start in ((svg, b"<svg"), (png, b"\x89PNG")):
-                done = attest("show", self.CASE, "-o", path)
+                done = attest("show", self.CASE, "-o", path, cwd=ROOT)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertTrue(Path(path).read_bytes().startswith(start))
             numbers = os.path.join(folder, "map.json")
