@@ -151,16 +151,17 @@ static void judge(session *s, arm *a, int64_t *ids)
 static int judge_all(session *s)
 {
     int64_t *ids = calloc((size_t)s->model.most_tokens, sizeof *ids);
-    for (int a = 0; a < s->arm_count && ids; a++) {
-        s->arms[a].meanings =
-            calloc(sentence_count(s) * (size_t)s->model.hidden, sizeof *s->arms[a].meanings);
-        command_progress(s->arms[a].kernel->name, a, s->arm_count);
-        if (s->arms[a].meanings) judge(s, &s->arms[a], ids);
-        else a = s->arm_count, free(ids), ids = NULL;
+    bool memory = ids != NULL;
+    for (int a = 0; a < s->arm_count && memory; a++) {
+        arm *at = &s->arms[a];
+        at->meanings = calloc(sentence_count(s) * (size_t)s->model.hidden, sizeof *at->meanings);
+        memory = at->meanings != NULL;
+        command_progress(at->kernel->name, a, s->arm_count);
+        if (memory) judge(s, at, ids);
     }
     command_progress_end();
     free(ids);
-    return ids ? EXIT_RIGHT : command_error("model: no memory for the sentences");
+    return memory ? EXIT_RIGHT : command_error("model: no memory for the sentences");
 }
 
 static bool passed(const arm *a) { return a->status[0] == 'p'; }
@@ -259,19 +260,19 @@ static int answer_text(session *s, json_t **result)
 
 /* ---- time ------------------------------------------------------------------------ */
 
-/* Times `calls` passes of one kernel; ns per pass into round r. False if the kernel failed. */
-static bool sample(session *s, arm *a, int64_t length, int calls, int r, void *scratch)
+/* Times `calls` passes of one kernel; ns per pass into round r. EXIT_USAGE if the kernel failed. */
+static int sample(session *s, arm *a, int64_t length, int calls, int r, void *scratch)
 {
     timed_inner timed = {{a->kernel, {.threads = 1, .scratch = scratch}}, 0};
+    attn_inner inner = {timed_attention, &timed};
     attn_error error;
     double start = cpu_now();
     for (int c = 0; c < calls; c++)
-        if (model_run(&s->pass, s->tokens.data, length, (attn_inner){timed_attention, &timed},
-                      &error))
-            return false;
+        if (model_run(&s->pass, s->tokens.data, length, inner, &error))
+            return command_error("model: kernel %s: %s", a->kernel->name, error.text);
     a->total[r] = 1e9 * (cpu_now() - start) / calls;
     a->attention[r] = 1e9 * timed.seconds / calls;
-    return true;
+    return EXIT_RIGHT;
 }
 
 static void report_time(session *s, arm *a, int64_t length, int rounds)
@@ -295,12 +296,33 @@ static void report_time(session *s, arm *a, int64_t length, int rounds)
                   "share_high", part.bounded ? json_real(part.high) : json_null()));
 }
 
-/* All kernels at one length; rounds in rotating order after one that warms up. */
-static int time_length(session *s, int64_t length, double done, double total)
+/* Rounds in rotating order, after two passes that warm up and say how many make a sample. */
+static int time_arms(session *s, arm *const *arms, int count, int64_t length, void *scratch)
+{
+    int calls[256], status = EXIT_RIGHT, rounds = 0;
+    for (int a = 0; a < 2 * count && status == EXIT_RIGHT; a++) {
+        status = sample(s, arms[a / 2], length, 1, 0, scratch);
+        calls[a / 2] = 1 + (int)(1e9 * sample_seconds / (arms[a / 2]->total[0] + 1));
+    }
+    for (; rounds < s->rounds && status == EXIT_RIGHT && !command_interrupted(); rounds++) {
+        char what[32];
+        snprintf(what, sizeof what, "%lld tokens", (long long)length);
+        command_progress(what, rounds, (double)s->rounds);
+        for (int a = 0; a < count && status == EXIT_RIGHT; a++) {
+            int turn = (a + rounds) % count;
+            status = sample(s, arms[turn], length, calls[turn], rounds, scratch);
+        }
+    }
+    for (int a = 0; a < count && rounds > 0 && status == EXIT_RIGHT; a++)
+        report_time(s, arms[a], length, rounds);
+    return status;
+}
+
+static int time_length(session *s, int64_t length)
 {
     attn_problem p = model_problem(&s->model, length);
     arm *arms[256];
-    int calls[256], count = 0, rounds = 0;
+    int count = 0;
     int64_t most = 64;
     for (int a = 0; a < s->arm_count; a++) {
         if (!passed(&s->arms[a]) || attn_supports(s->arms[a].kernel, &p)) continue;
@@ -308,32 +330,20 @@ static int time_length(session *s, int64_t length, double done, double total)
         arms[count++] = &s->arms[a];
         most = bytes > most ? bytes : most;
     }
-    void *scratch =
-        most > machine_memory_available() ? NULL : aligned_alloc(64, (size_t)(most + 63) / 64 * 64);
-    if (!scratch)
-        return command_error("model: no memory for %lld bytes of scratch", (long long)most);
-    for (int a = 0; a < count; a++) {
-        bool ran =
-            sample(s, arms[a], length, 1, 0, scratch) && sample(s, arms[a], length, 1, 0, scratch);
-        calls[a] = ran ? (int)ceil(1e9 * sample_seconds / arms[a]->total[0]) : 1;
-    }
-    for (; rounds < s->rounds && !command_interrupted(); rounds++) {
-        command_progress("forward passes", done + (double)rounds / (double)s->rounds, total);
-        for (int a = 0; a < count; a++) {
-            int turn = (a + rounds) % count;
-            sample(s, arms[turn], length, calls[turn], rounds, scratch);
-        }
-    }
-    for (int a = 0; a < count && rounds > 0; a++) report_time(s, arms[a], length, rounds);
+    bool fits = most <= machine_memory_available();
+    void *scratch = fits ? aligned_alloc(64, (size_t)(most + 63) / 64 * 64) : NULL;
+    int status = scratch
+                     ? time_arms(s, arms, count, length, scratch)
+                     : command_error("model: no memory for %lld bytes of scratch", (long long)most);
     free(scratch);
-    return EXIT_RIGHT;
+    return status;
 }
 
 static int time_all(session *s)
 {
     if (s->length_count) puts("\ntokens  kernel               CPU ms   attention       share");
     for (int l = 0; l < s->length_count && !command_interrupted(); l++)
-        if (time_length(s, s->lengths[l], l, s->length_count)) return EXIT_USAGE;
+        if (time_length(s, s->lengths[l])) return EXIT_USAGE;
     command_progress_end();
     return EXIT_RIGHT;
 }
