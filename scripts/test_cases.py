@@ -217,6 +217,30 @@ class Combinations(unittest.TestCase):
         self.assertEqual(len(taken) % COMBINATIONS, 0)
         self.assertEqual([r for r in taken if r["status"] != "pass"], [])
 
+    def test_degenerate(self):
+        """No keys, queries or batch, an empty past, a mask of one element, V of its own type."""
+        def x(*shape, dtype="f4"):
+            return np.arange(np.prod(shape)).reshape(shape).astype(dtype) % 7 - 3
+
+        q, k, v = x(1, 2, 3, 4), x(1, 2, 5, 4), x(1, 2, 5, 6)
+        past = {"past_key": x(1, 2, 4, 4), "past_value": x(1, 2, 4, 6)}
+        cases = [
+            {"Q": q, "K": k[:, :, :0], "V": v[:, :, :0]}, {"Q": q[:, :, :0], "K": k, "V": v},
+            {"Q": q, "K": k[:, :, :0], "V": v[:, :, :0]} | past,
+            {"Q": q[:0], "K": k[:0], "V": v[:0]},
+            {"Q": q, "K": k, "V": v} | {name: a[:, :, :0] for name, a in past.items()},
+            {"Q": q, "K": k, "V": v, "attn_mask": np.array([True])},
+            {"Q": q, "K": k, "V": v.astype("f2")}]
+        with tempfile.TemporaryDirectory() as folder:
+            for number, inputs in enumerate(cases):
+                y, scores, keys, values = operator({}, inputs)
+                outputs = {"Y": y.astype("f4"), "qk_matmul_output": scores.astype("f4"),
+                           "present_key": keys, "present_value": values}
+                write_case(os.path.join(folder, str(number)), "Attention", {}, inputs, outputs)
+            done = attest("conform", folder, "--kernels", "naive_auto,blocked_auto")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(f"{2 * len(cases)} passed, 0 failed, 0 unsupported", done.stdout)
+
     def test_wrong_answer_is_found(self):
         """The loops and the program do not agree by accident: a changed answer fails."""
         with tempfile.TemporaryDirectory() as folder:
