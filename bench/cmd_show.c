@@ -25,7 +25,7 @@ typedef struct show_options {
 
 /* One head's map: weights[queries, keys], a label for each. Label texts live in `text`. */
 typedef struct head_map {
-    char title[256];
+    char name[4 * 80 + 1], place[128]; /* of what; where in it, by which kernel */
     int64_t queries, keys;
     const char **query_labels, **key_labels;
     char *text;
@@ -159,10 +159,10 @@ static int map_case(const show_options *o, head_map *map)
     if (status == EXIT_RIGHT) status = check_layer(o, &s);
     if (status == EXIT_RIGHT) {
         label_case(o, &record, map);
-        snprintf(map->title, sizeof map->title, "%.*s, batch %lld, layer %lld, head %lld, by %s",
-                 command_fit(record.name, 40), record.name, (long long)o->batch,
-                 (long long)(o->layer < 0 ? s.calls - 1 : o->layer), (long long)o->head,
-                 s.kernel->name);
+        snprintf(map->name, sizeof map->name, "%.*s", command_fit(record.name, 80), record.name);
+        snprintf(map->place, sizeof map->place, "batch %lld, layer %lld, head %lld, by %s",
+                 (long long)o->batch, (long long)(o->layer < 0 ? s.calls - 1 : o->layer),
+                 (long long)o->head, s.kernel->name);
     }
     case_free(&record);
     return status;
@@ -199,9 +199,10 @@ static int run_model(const show_options *o, const model *m, model_pass *pass, in
     s.all = map->all;
     if (model_run(pass, ids, count, (attn_inner){keep_weights, &s}, &detail))
         return command_error("show: kernel %s: %s", s.kernel->name, detail.text);
-    snprintf(map->title, sizeof map->title, "%.*s, layer %lld, head %lld, by %s",
-             command_fit(m->name, 40), m->name, (long long)(o->layer < 0 ? s.calls - 1 : o->layer),
-             (long long)o->head, s.kernel->name);
+    snprintf(map->name, sizeof map->name, "%.*s", command_fit(m->name, 80), m->name);
+    snprintf(map->place, sizeof map->place, "layer %lld, head %lld, by %s",
+             (long long)(o->layer < 0 ? s.calls - 1 : o->layer), (long long)o->head,
+             s.kernel->name);
     return check_layer(o, &s);
 }
 
@@ -270,7 +271,7 @@ static void print_map(const head_map *map)
     for (int64_t i = 0; i < map->queries; i += rows)
         for (int64_t j = 0; j < map->keys; j += columns)
             most = fmax(most, cell_weight(map, i, rows, j, columns));
-    printf("%s\nrows: queries", map->title);
+    printf("%s\n%s\nrows: queries", map->name, map->place);
     if (rows > 1) printf(", %lld together (mean)", (long long)rows);
     printf("; columns: keys");
     if (columns > 1) printf(", %lld together (sum)", (long long)columns);
@@ -306,8 +307,8 @@ static json_t *map_json(const head_map *map)
             json_array_append_new(row, json_real(map->weights[i * map->keys + j]));
         json_array_append_new(weights, row);
     }
-    return json_pack("{s:i, s:s, s:o, s:o, s:o}", "schema", 1, "title", map->title, "queries",
-                     queries, "keys", keys, "weights", weights);
+    return json_pack("{s:i, s:s++, s:o, s:o, s:o}", "schema", 1, "title", map->name, ", ",
+                     map->place, "queries", queries, "keys", keys, "weights", weights);
 }
 
 /* scripts/picture beside the build folder that the program lies in, else in the working folder. */

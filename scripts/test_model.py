@@ -242,7 +242,7 @@ class Show(unittest.TestCase):
             lines = done.stdout.splitlines()
             self.assertLessEqual(max(map(len, lines)), 80, done.stdout)
             self.assertIn("@", done.stdout)
-            self.assertIn("head 3", lines[0])
+            self.assertIn("head 3", lines[1])
 
     def test_pictures(self):
         with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
