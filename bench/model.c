@@ -152,8 +152,10 @@ bool model_read(const char *folder, model *m, npy_error *error)
     *m = (model){0};
     if (snprintf(path, sizeof path, "%s/model.json", folder) >= (int)sizeof path)
         return npy_fail(error, "the path %.60s... is too long", folder);
-    char *text = npy_load(path, &size, error);
-    if (!text) return false;
+    npy_error cause;
+    char *text = npy_load(path, &size, &cause);
+    if (!text)
+        return npy_fail(error, "%.400s; scripts/fetch_minilm makes such a folder", cause.text);
     m->json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &detail);
     free(text);
     if (!m->json)
