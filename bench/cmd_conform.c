@@ -103,14 +103,14 @@ static void print_name(const char *text, int width)
  * refusal; a failure has its reason below. JSON has names and reasons in full. */
 static void print_line(const char *kernel, const char *name, const conform_result *r)
 {
-    enum { ROOM = 80 - 12 - 15 - 2, LEAST_NAME = 20 };
+    enum { ROOM = 80 - 12 - 19 - 2, LEAST_NAME = 20 };
     char share[32];
     snprintf(share, sizeof share, r->status == CONFORM_PASS ? "%.3f" : "%.3g", r->worst);
     const char *detail = r->status == CONFORM_UNSUPPORTED ? r->reason : share;
     int width = ROOM - (int)strlen(detail);
     if (width < LEAST_NAME) width = LEAST_NAME;
     command_progress_end();
-    printf("%-11s %-14s ", status_names[r->status], kernel);
+    printf("%-11s %-18s ", status_names[r->status], kernel);
     print_name(name, width);
     printf("  %.*s\n", ROOM - width, detail);
     if (r->status == CONFORM_FAIL) printf("    %s\n", r->reason);

@@ -180,12 +180,12 @@ static void print_verdicts(const session *s)
             printf("%s%.*s\n", side ? "                  " : "", command_fit(text, 62), text);
         }
     }
-    puts("\nkernel            of a cosine   of the embedding   largest difference from float64");
+    puts("\nkernel              of a cosine   of the embedding   largest difference from float64");
     for (int a = 0; a < s->arm_count; a++) {
         const arm *at = &s->arms[a];
         if (passed(at))
-            printf("%-16s  %11.1e   %16.1e\n", at->kernel->name, at->cosine, at->embedding);
-        else printf("%-16s  %s: %s\n", at->kernel->name, at->status, at->reason);
+            printf("%-18s  %11.1e   %16.1e\n", at->kernel->name, at->cosine, at->embedding);
+        else printf("%-18s  %s: %s\n", at->kernel->name, at->status, at->reason);
     }
 }
 
@@ -285,7 +285,7 @@ static void report_time(session *s, arm *a, int64_t length, int rounds)
     stats_median total = stats_of(a->total, rounds), inner = stats_of(a->attention, rounds),
                  part = stats_of(share, rounds);
     command_progress_end();
-    printf("%5lld   %-16s %9.3f   %9.3f   %7.1f %%\n", (long long)length, a->kernel->name,
+    printf("%5lld   %-18s %9.3f   %9.3f   %7.1f %%\n", (long long)length, a->kernel->name,
            total.median / 1e6, inner.median / 1e6, 100 * part.median);
     json_array_append_new(
         s->times,
@@ -341,7 +341,7 @@ static int time_length(session *s, int64_t length)
 
 static int time_all(session *s)
 {
-    if (s->length_count) puts("\ntokens  kernel               CPU ms   attention       share");
+    if (s->length_count) puts("\ntokens  kernel                 CPU ms   attention       share");
     for (int l = 0; l < s->length_count && !command_interrupted(); l++)
         if (time_length(s, s->lengths[l])) return EXIT_USAGE;
     command_progress_end();
