@@ -15,6 +15,8 @@ static const struct {
     {"conform", cmd_conform, "judge kernels by cases whose answers others computed"},
     {"bench", cmd_bench, "measure verified kernels"},
     {"export", cmd_export, "turn a result file into csv, markdown or gbench"},
+    {"model", cmd_model, "a real trained encoder with any kernel inside"},
+    {"show", cmd_show, "where a head looks: its weights as a heat map"},
     {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -48,6 +50,6 @@ int main(int argc, char **argv)
             return printed(commands[c].run(argc - 1, argv + 1));
     return command_error(
         "unknown command \"%.40s\"; legal are list, env, verify, run, conform, bench, "
-        "export; see attest --help",
+        "export, model, show; see attest --help",
         argv[1]);
 }

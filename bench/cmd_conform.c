@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 
 #include "bench/command.h"
+#include "bench/conform_table.h"
+#include "bench/machine.h"
 #include "verify/conform.h"
 
 typedef struct session {
@@ -21,6 +23,7 @@ typedef struct session {
     int64_t threads;
     int counts[3]; /* by conform_status */
     json_t *results;
+    const char *json, *markdown; /* files to write, or NULL */
 } session;
 
 static const char *const status_names[] = {"pass", "fail", "unsupported"};
@@ -100,25 +103,37 @@ static void print_name(const char *text, int width)
  * refusal; a failure has its reason below. JSON has names and reasons in full. */
 static void print_line(const char *kernel, const char *name, const conform_result *r)
 {
-    enum { ROOM = 80 - 12 - 15 - 2, LEAST_NAME = 20 };
+    enum { ROOM = 80 - 12 - 19 - 2, LEAST_NAME = 20 };
     char share[32];
     snprintf(share, sizeof share, r->status == CONFORM_PASS ? "%.3f" : "%.3g", r->worst);
     const char *detail = r->status == CONFORM_UNSUPPORTED ? r->reason : share;
     int width = ROOM - (int)strlen(detail);
     if (width < LEAST_NAME) width = LEAST_NAME;
     command_progress_end();
-    printf("%-11s %-14s ", status_names[r->status], kernel);
+    printf("%-11s %-18s ", status_names[r->status], kernel);
     print_name(name, width);
     printf("  %.*s\n", ROOM - width, detail);
     if (r->status == CONFORM_FAIL) printf("    %s\n", r->reason);
 }
 
-static void report(session *s, const char *kernel, const char *name, const conform_result *r)
+/* The folder that the case directory lies in, by its name alone: which set of cases it is of. */
+static json_t *set_of(const char *folder)
+{
+    char *whole = realpath(folder, NULL), *last = whole ? strrchr(whole, '/') : NULL;
+    if (last) *last = '\0';
+    char *name = whole ? strrchr(whole, '/') : NULL;
+    json_t *set = json_string(name ? name + 1 : "");
+    free(whole);
+    return set;
+}
+
+static void report(session *s, const char *kernel, const char *folder, const char *name,
+                   const conform_result *r)
 {
     s->counts[r->status]++;
     print_line(kernel, name, r);
-    json_t *entry = json_pack("{s:s, s:s, s:s, s:s}", "kernel", kernel, "case", name, "status",
-                              status_names[r->status], "reason", r->reason);
+    json_t *entry = json_pack("{s:s, s:o, s:s, s:s, s:s}", "kernel", kernel, "set", set_of(folder),
+                              "case", name, "status", status_names[r->status], "reason", r->reason);
     bool compared = r->compared > 0;
     json_object_set_new(entry, "worst",
                         compared && isfinite(r->worst) ? json_real(r->worst) : json_null());
@@ -137,13 +152,25 @@ static int run_case(session *s, const char *folder)
         conform_result result = {.status = CONFORM_UNSUPPORTED};
         if (status == CASE_READY) result = conform_check(&record, s->kernels[k], (int)s->threads);
         else snprintf(result.reason, sizeof result.reason, "%.255s", error.text);
-        report(s, s->kernels[k]->name, record.name, &result);
+        report(s, s->kernels[k]->name, folder, record.name, &result);
     }
     case_free(&record);
     return status == CASE_BROKEN ? command_error("%s", error.text) : EXIT_RIGHT;
 }
 
-static int run_all(session *s, const char *json)
+static int write_table(const session *s, const json_t *all)
+{
+    json_t *machine = machine_record();
+    size_t size;
+    char *text = conform_table(all, (size_t)s->kernel_count, machine, &size);
+    int status =
+        text ? command_write(s->markdown, text, size) : command_error("conform: no memory");
+    free(text);
+    json_decref(machine);
+    return status;
+}
+
+static int run_all(session *s)
 {
     for (int f = 0; f < s->folder_count && !command_interrupted(); f++) {
         command_progress(s->folders[f], f, s->folder_count);
@@ -157,8 +184,10 @@ static int run_all(session *s, const char *json)
     json_t *all = json_pack("{s:i, s:i, s:i, s:O}", "passed", s->counts[CONFORM_PASS], "failed",
                             s->counts[CONFORM_FAIL], "unsupported", s->counts[CONFORM_UNSUPPORTED],
                             "results", s->results);
-    if (!json) json_decref(all);
-    else if (command_write_json(json, all)) return EXIT_USAGE;
+    int status = s->markdown && !command_interrupted() ? write_table(s, all) : EXIT_RIGHT;
+    if (s->json && status == EXIT_RIGHT) status = command_write_json(s->json, json_incref(all));
+    json_decref(all);
+    if (status) return status;
     if (command_interrupted()) return EXIT_INTERRUPTED;
     if (s->counts[CONFORM_FAIL]) return EXIT_WRONG;
     return s->counts[CONFORM_PASS] ? EXIT_RIGHT : EXIT_SKIPPED;
@@ -166,12 +195,13 @@ static int run_all(session *s, const char *json)
 
 int cmd_conform(int argc, char **argv)
 {
-    const char *kernels = "all", *threads = NULL, *json = NULL;
+    const char *kernels = "all", *threads = NULL;
     session s = {.threads = 1};
     const command_option options[] = {
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
         {"threads", &threads, NULL, "N  threads of the first run (1)"},
-        {"json", &json, NULL, "FILE  write all verdicts as JSON"},
+        {"json", &s.json, NULL, "FILE  write all verdicts as JSON"},
+        {"markdown", &s.markdown, NULL, "FILE  write them as a table, a row a case"},
         {NULL, NULL, NULL, NULL},
     };
     int positional;
@@ -187,14 +217,14 @@ int cmd_conform(int argc, char **argv)
     if (command_kernels(kernels, s.kernels, &s.kernel_count) ||
         command_int("threads", threads, 1, ATTN_MAX_THREADS, &s.threads) ||
         command_can_start(s.threads > 2 ? s.threads : 2) || /* the second run has 1 or 2 */
-        (json && command_can_write(json)))
+        (s.json && command_can_write(s.json)) || (s.markdown && command_can_write(s.markdown)))
         return EXIT_USAGE;
-    command_reserve_stdout(json);
+    command_reserve_stdout(s.json);
     int status = find_all(&s, argv + 1, positional);
     if (status == EXIT_RIGHT) status = check_all(&s);
     s.results = json_array();
     command_catch_interrupt();
-    if (status == EXIT_RIGHT) status = run_all(&s, json);
+    if (status == EXIT_RIGHT) status = run_all(&s);
     json_decref(s.results);
     for (int f = 0; f < s.folder_count; f++) free(s.folders[f]);
     free(s.folders);

@@ -287,6 +287,17 @@ int command_write_json(const char *path, json_t *json)
     return status;
 }
 
+int command_fit(const char *text, int columns)
+{
+    int bytes = 0;
+    while (text[bytes]) {
+        bool starts = ((unsigned char)text[bytes] & 0xC0) != 0x80;
+        if (starts && columns-- == 0) break;
+        bytes++;
+    }
+    return bytes;
+}
+
 /* ---- progress and interrupt ----------------------------------------------------------- */
 
 static bool bar_shown;

@@ -21,6 +21,8 @@ int cmd_run(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_model(int argc, char **argv);
+int cmd_show(int argc, char **argv);
 
 /* One option of a subcommand. Exactly one of text, flag is set: --name VALUE stores the argument's
  * pointer, --name sets the flag. */
@@ -82,6 +84,9 @@ void command_reserve_stdout(const char *path);
 /* The JSON as text through command_write, two-space indent, keys in order of insertion. Takes
  * ownership. */
 int command_write_json(const char *path, json_t *json);
+
+/* Bytes of the first `columns` characters of a UTF-8 text, for printf's %.*s. */
+int command_fit(const char *text, int columns);
 
 /* A progress bar on standard error if it is a terminal, nothing otherwise. `done` of `total`, and a
  * word. */

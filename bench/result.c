@@ -217,7 +217,7 @@ static json_t *roofs_json(const result_run *run, json_t **reads)
     return peaks;
 }
 
-static json_t *tool_json(void)
+json_t *result_tool(void)
 {
     size_t length = strlen(ATTEST_COMMIT);
     bool dirty = length > 6 && strcmp(&ATTEST_COMMIT[length - 6], "-dirty") == 0;
@@ -226,17 +226,22 @@ static json_t *tool_json(void)
                      "compiler", ATTEST_COMPILER, "flags", ATTEST_FLAGS);
 }
 
-json_t *result_json(const result_run *run)
+json_t *result_date(void)
 {
     char date[32];
     time_t now = time(NULL);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+    return json_string(date);
+}
+
+json_t *result_json(const result_run *run)
+{
     json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
     for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
     double floor = result_noise_floor(run);
-    return json_pack("{s:i, s:o, s:s, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}",
-                     "schema", 1, "tool", tool_json(), "date", date, "machine", run->machine,
-                     "argv", argv, "preset", text_or_null(run->preset), "seed",
+    return json_pack("{s:i, s:o, s:o, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}",
+                     "schema", 1, "tool", result_tool(), "date", result_date(), "machine",
+                     run->machine, "argv", argv, "preset", text_or_null(run->preset), "seed",
                      (json_int_t)run->seed, "elapsed_s", number(run->seconds), "interrupted",
                      run->interrupted, "verdict", result_verdict(run), "noise_floor",
                      floor < 0 ? json_null() : json_real(floor), "peaks", peaks, "read_gbps", reads,

@@ -48,6 +48,10 @@ const char *result_verdict(const result_run *run);
 /* The whole file (interface: schema 1). New reference. */
 json_t *result_json(const result_run *run);
 
+/* What every result file says of its program, and of its time (UTC). New references. */
+json_t *result_tool(void);
+json_t *result_date(void);
+
 /* Every arm is exactly one of: timed, void (it failed its check), or skipped (with a reason;
  * else NULL). */
 bool result_is_timed(const measure_group *group, const measure_arm *arm);

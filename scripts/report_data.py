@@ -6,6 +6,7 @@ the per-round ratios for two kernels timed in the same rounds; the bootstrap onl
 
 import json
 import math
+import os
 import re
 from collections import namedtuple
 from types import SimpleNamespace
@@ -51,6 +52,22 @@ Step = namedtuple("Step", "result speedup claim")
 
 class BadInput(Exception):
     """A result file that cannot be reported, with the reason in one line."""
+
+
+def write_whole(path, content):
+    """Write `content` to `path` whole or not at all."""
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise BadInput(f"{path}: cannot write: {error.strerror}") from None
 
 
 def parse_problem(key):

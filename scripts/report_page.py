@@ -1,6 +1,5 @@
 """The report as a page: what each section says, and the images that may be taken from it."""
 
-import io
 import os
 
 import jinja2
@@ -11,7 +10,6 @@ import report_plot as plot
 import report_text as text
 
 TEMPLATE = "report_template.html"
-IMAGE_FONT = "text{font-family:'DejaVu Sans',sans-serif}"
 VERDICTS = {"valid": "The measurements are valid.",
             "undecided": "Undecided: these measurements support no claim of faster or slower.",
             "void": "Void: these measurements must not be used."}
@@ -201,19 +199,3 @@ def render(runs):
         comparison=compared(runs), several=len(runs) > 1, variables=plot.css_variables(),
         result_columns=RESULT_COLUMNS, shape_columns=SHAPE_COLUMNS, word_columns=WORD_COLUMNS)
     return page.encode("utf-8")
-
-
-def svg_file(chart):
-    """A chart as a file of its own, light or dark as its reader prefers."""
-    svg = plot.to_svg(chart.draw(), chart.name, chart.finding)
-    style = f"<style>{plot.css_variables()}{IMAGE_FONT}</style>"
-    ground = '<rect width="100%" height="100%" fill="var(--page)"/>'
-    head, body = svg.split(">", 1)
-    return f"{head}>{style}{ground}{body}".encode("utf-8")
-
-
-def png_file(chart):
-    """A chart as a light PNG."""
-    buffer = io.BytesIO()
-    chart.draw().savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return buffer.getvalue()

@@ -7,13 +7,14 @@ colours below; in an SVG each becomes a CSS variable, so that one drawing serves
 import html
 import io
 import logging
+import os
 import re
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from report_data import algorithm
+from report_data import BadInput, algorithm
 
 
 COLOURS = {  # name: (light, dark); the series are Okabe and Ito's
@@ -32,6 +33,7 @@ ALGORITHM_MARK = {  # algorithm: (marker, dash)
 OTHER_MARK = ("P", (0, (9, 3)))
 
 FONT_SIZE = 11
+IMAGE_FONT = "text{font-family:'DejaVu Sans',sans-serif}"
 LABEL_GAP = 15      # points between the centres of neighbouring labels
 WIDTH = 760         # points; the page scales it
 DECADE_STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1,))
@@ -180,3 +182,27 @@ def css_variables():
     rules = [":root{" + ";".join(f"--{name}:{pair[dark]}" for name, pair in COLOURS.items()) + "}"
              for dark in (0, 1)]
     return f"{rules[0]}@media screen and (prefers-color-scheme:dark){{{rules[1]}}}"
+
+
+def svg_file(chart):
+    """A chart as a file of its own, light or dark as its reader prefers."""
+    svg = to_svg(chart.draw(), chart.name, chart.finding)
+    style = f"<style>{css_variables()}{IMAGE_FONT}</style>"
+    ground = '<rect width="100%" height="100%" fill="var(--page)"/>'
+    head, body = svg.split(">", 1)
+    return f"{head}>{style}{ground}{body}".encode("utf-8")
+
+
+def png_file(chart):
+    """A chart as a light PNG."""
+    buffer = io.BytesIO()
+    chart.draw().savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def image_writer(path):
+    """The function that writes a chart as what `path` ends in; raises BadInput."""
+    write = {".svg": svg_file, ".png": png_file}.get(os.path.splitext(path)[1].lower())
+    if not write:
+        raise BadInput(f"{path}: a chart is written as .svg or .png")
+    return write

@@ -61,6 +61,10 @@ BAD = [
     (["run", "/no/such/folder", "-o", "/tmp"], "/no/such/folder"),
     (["run", "--q", "/no/q.npy"], "run"),
     (["env", "now"], "now"),
+    (["model"], "fetch_minilm"),
+    (["model", "a", "b"], "fetch_minilm"),
+    (["model", "/no/such/folder"], "/no/such/folder/model.json"),
+    (["model", "a", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
     (["bench", "--threads", "1,1"], "twice"),
     (["bench", "--json", "."], "directory"),
     (["verify", "--problems", "q4d4\n"], "position 5"),
@@ -140,7 +144,8 @@ class GoodInput(unittest.TestCase):
     """What the interface promises."""
 
     def test_help_of_every_command(self):
-        for command in ("list", "env", "verify", "run", "conform", "bench", "export"):
+        for command in ("list", "env", "verify", "run", "conform", "bench", "export", "model",
+                        "show"):
             done = attest(command, "--help")
             self.assertEqual(done.returncode, 0)
             self.assertIn("example: attest " + command, done.stdout)

@@ -96,13 +96,22 @@ bool case_number(const case_record *c, const char *name, float otherwise, float 
 
 /* ---- names ----------------------------------------------------------------------- */
 
-/* Is `name` one of the words of `list`? */
-static bool listed(const char *list, const char *name)
+/* Is `name` this word, in which # stands for a whole number? */
+static bool matches(const char *word, size_t length, const char *name)
 {
-    size_t wanted = strlen(name);
+    for (const char *end = word + length; word < end; word++) {
+        size_t same = *word == '#' ? strspn(name, "0123456789") : *word == *name;
+        if (same == 0) return false;
+        name += same;
+    }
+    return *name == '\0';
+}
+
+bool case_listed(const char *list, const char *name)
+{
     for (const char *word = list; *word; word += strspn(word, " ?")) {
         size_t length = strcspn(word, " ?");
-        if (length == wanted && strncmp(word, name, length) == 0) return true;
+        if (matches(word, length, name)) return true;
         word += length;
     }
     return false;
@@ -116,7 +125,7 @@ static bool check_names(const case_record *c, const char *what, const char *list
     if (object && !json_is_object(object)) return case_fail(c, error, "%s is not an object", what);
     json_object_foreach(object, key, value)
     {
-        if (listed(list, key)) continue;
+        if (case_listed(list, key)) continue;
         return case_fail(c, error, "%s: unknown \"%.60s\"; %s has %s (? = optional)", what, key,
                          c->op, list);
     }
@@ -276,14 +285,24 @@ case_status case_read(const char *folder, bool expected, case_record *c, npy_err
     if (!read_json(folder, c, error)) return CASE_BROKEN;
     const case_op *op = find_op(c, error);
     if (!op) return CASE_BROKEN;
-    if (!op->build) return npy_fail(error, "%s", op->unsupported), CASE_UNSUPPORTED;
     if (!check_names(c, "attributes", op->attributes, error) ||
         !check_names(c, "inputs", op->inputs, error) ||
         !check_names(c, "outputs", op->outputs, error) || !read_tolerance(c, error) ||
         !read_inputs(c, folder, error) || !read_outputs(c, folder, expected, error))
         return CASE_BROKEN;
     case_status status = op->build(c, error);
-    if (status == CASE_READY && attn_validate(&c->problem, &c->tensors, &detail) != ATTN_OK)
+    if (status == CASE_BROKEN) return status;
+    if (attn_validate(&c->problem, c->run ? NULL : &c->tensors, &detail) != ATTN_OK)
         return case_fail(c, error, "%s", detail.text), CASE_BROKEN;
+    if (expected && c->no_bound && !c->has_tolerance)
+        return case_fail(c, error, "rtol and atol are missing; no bound is derived for %s",
+                         c->no_bound),
+               CASE_BROKEN;
     return status;
+}
+
+attn_status case_run(case_record *c, const attn_inner *inner, attn_error *error)
+{
+    if (c->run) return c->run(c, inner, error);
+    return inner->run(inner->context, &c->problem, &c->tensors, error);
 }

@@ -1,7 +1,7 @@
 /* case_ops.c: which operators can a case name, and how does each become a problem?
  *
- * THE TABLE is at the end: a new operator is one row and one function. The family operators are
- * plain attention under other rules; what each computes is said beside its function. */
+ * THE TABLE is at the end: a new operator is one row and one function. The operators of this file
+ * are plain attention under other rules; what each computes is said beside its function. */
 #include "verify/case_ops.h"
 
 #include <math.h>
@@ -127,67 +127,6 @@ static case_status build_top(case_record *c, npy_error *error)
     return build_plain(c, top_rules, error);
 }
 
-/* ---- decoder attention ----------------------------------------------------------- */
-
-/* One query [batch, size] per batch over encoder states [time, batch, size]; context [batch, size],
- * weights [batch, time]. score: dot is scale * q.k with scale 1 unless given; scaled_dot has
- * 1/sqrt(size) unless given. */
-static bool view_decoder(case_record *c, const char *name, int rank, case_view *view,
-                         npy_error *error)
-{
-    const npy_array *array = case_find_input(c, name);
-    const int64_t *shape = array->shape;
-    npy_text text;
-    if (array->rank != rank)
-        return case_fail(c, error, "%s has shape %s; expected rank %d", name,
-                         npy_shape_text(array->rank, shape, &text), rank);
-    int64_t batch = shape[rank - 2], dim = shape[rank - 1];
-    *view = (case_view){.name = name, .array = array, .batch = batch, .heads = 1, .dim = dim};
-    view->len = rank == 3 ? shape[0] : 1;
-    view->at = (attn_input){NULL, dim, 0, batch * dim};
-    return case_values(c, view, error);
-}
-
-static case_status build_decoder_dot(case_record *c, float usual_scale, npy_error *error)
-{
-    static const char *const projections[] = {"w", "w1", "w2", "ba", "va"};
-    attn_problem *p = &c->problem;
-    case_view q, k, v;
-    for (int i = 0; i < 5; i++)
-        if (case_find_input(c, projections[i]))
-            return case_fail(c, error, "input %s has no use with this score", projections[i]),
-                   CASE_BROKEN;
-    if (!view_decoder(c, "query", 2, &q, error) || !view_decoder(c, "key", 3, &k, error) ||
-        !view_decoder(c, "value", 3, &v, error) || !case_check_views(c, &q, &k, &v, error))
-        return CASE_BROKEN;
-    case_set_views(c, &q, &k, &v);
-    const int64_t context_shape[] = {p->batch, p->v_dim}, weights_shape[] = {p->batch, p->kv_len};
-    case_output *context, *weights;
-    if (!case_number(c, "scale", usual_scale > 0 ? usual_scale : p->scale, &p->scale, error) ||
-        !case_bind(c, "context", CASE_OUT, NPY_TYPES, 2, context_shape, &context, error) ||
-        !case_bind(c, "weights", CASE_WEIGHTS, NPY_TYPES, 2, weights_shape, &weights, error))
-        return CASE_BROKEN;
-    c->tensors.out = (attn_output){context->got, p->v_dim, p->v_dim, p->v_dim};
-    if (weights) c->tensors.weights = (attn_output){weights->got, p->kv_len, p->kv_len, p->kv_len};
-    if (weights) p->weights = ATTN_WEIGHTS_NORMALISED;
-    return CASE_READY;
-}
-
-static const char needs_projections[] = "needs projections, which this version does not have";
-
-static case_status build_decoder(case_record *c, npy_error *error)
-{
-    const char *score = json_string_value(case_attribute(c, "score"));
-    if (score && strcmp(score, "dot") == 0) return build_decoder_dot(c, 1, error);
-    if (score && strcmp(score, "scaled_dot") == 0) return build_decoder_dot(c, 0, error);
-    if (score && (strcmp(score, "general") == 0 || strcmp(score, "additive") == 0))
-        return npy_fail(error, "%s", needs_projections), CASE_UNSUPPORTED;
-    case_fail(c, error,
-              "attribute score is \"%.40s\"; legal are dot, scaled_dot, general, additive",
-              score ? score : "not a string");
-    return CASE_BROKEN;
-}
-
 /* ---- arrays without a case directory --------------------------------------------- */
 
 /* Does every size of the key equal that of the arrays? */
@@ -272,16 +211,26 @@ const case_op case_ops[] = {
      "is_causal? kv_num_heads? left_window_size? q_num_heads? qk_matmul_output_mode? "
      "right_window_size? scale? softcap? softmax_precision?",
      "Q K V attn_mask? past_key? past_value? nonpad_kv_seqlen?",
-     "Y present_key? present_value? qk_matmul_output?", case_build_attention, NULL},
-    {"GlobalAttention", "scale?", plain_inputs, plain_outputs, build_global, NULL},
-    {"DotAttention", "scale?", plain_inputs, plain_outputs, build_global, NULL},
-    {"LocalAttention", "left right scale?", plain_inputs, plain_outputs, build_local, NULL},
-    {"HardAttention", "scale?", plain_inputs, plain_outputs, build_hard, NULL},
-    {"TopKAttention", "k scale?", plain_inputs, plain_outputs, build_top, NULL},
+     "Y present_key? present_value? qk_matmul_output?", case_build_attention},
+    {"GlobalAttention", "scale?", plain_inputs, plain_outputs, build_global},
+    {"DotAttention", "scale?", plain_inputs, plain_outputs, build_global},
+    {"LocalAttention", "left right scale?", plain_inputs, plain_outputs, build_local},
+    {"HardAttention", "scale?", plain_inputs, plain_outputs, build_hard},
+    {"TopKAttention", "k scale?", plain_inputs, plain_outputs, build_top},
     {"DecoderAttention", "score scale?", "query key value w? w1? w2? ba? va?", "context weights?",
-     build_decoder, NULL},
-    {"SelfAttention", "", "", "", NULL, needs_projections},
-    {"MultiHeadAttention", "", "", "", NULL, needs_projections},
-    {"TransformerEncoder", "", "", "", NULL, needs_projections},
+     case_build_decoder},
+    {"SelfAttention", "scale?", "x wq wk wv bq? bk? bv?", plain_outputs, case_build_self},
+    {"MultiHeadAttention", "num_heads",
+     "x memory? in_proj_weight in_proj_bias? out_proj_weight out_proj_bias? key_padding_mask?",
+     plain_outputs, case_build_multi_head},
+    {"TransformerEncoder", "num_heads num_layers dim_feedforward",
+     "tokens key_padding_mask? embedding.weight position.weight "
+     "encoder.layers.#.self_attn.in_proj_weight? encoder.layers.#.self_attn.in_proj_bias? "
+     "encoder.layers.#.self_attn.out_proj.weight? encoder.layers.#.self_attn.out_proj.bias? "
+     "encoder.layers.#.norm1.weight? encoder.layers.#.norm1.bias? "
+     "encoder.layers.#.linear1.weight? encoder.layers.#.linear1.bias? "
+     "encoder.layers.#.linear2.weight? encoder.layers.#.linear2.bias? "
+     "encoder.layers.#.norm2.weight? encoder.layers.#.norm2.bias? fc_out.weight? fc_out.bias?",
+     "hidden logits?", case_build_encoder},
 };
 const int case_op_count = sizeof case_ops / sizeof *case_ops;

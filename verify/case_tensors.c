@@ -7,21 +7,48 @@
 
 #include "verify/case_ops.h"
 
-bool case_values(case_record *c, case_view *view, npy_error *error)
+/* The values of a float array, widened from float16 or rounded from float64 into memory of the
+ * record; NULL with the error filled. */
+static const float *values_of(case_record *c, const char *name, const npy_array *array,
+                              npy_error *error)
 {
-    const npy_array *array = view->array;
     npy_text shape;
-    if (array->type != NPY_FLOAT32 && array->type != NPY_FLOAT16)
-        return case_fail(c, error, "%s %s: dtype is %s; it must be float32 or float16", view->name,
-                         npy_shape_text(array->rank, array->shape, &shape),
-                         npy_type_name(array->type));
-    view->at.data = array->data;
-    if (array->type == NPY_FLOAT32) return true;
+    if (!npy_is_float(array->type))
+        return case_fail(c, error, "%s %s: dtype is %s; it must be float32, float16 or float64",
+                         name, npy_shape_text(array->rank, array->shape, &shape),
+                         npy_type_name(array->type)),
+               NULL;
+    if (array->type == NPY_FLOAT32) return array->data;
+    if (array->type == NPY_FLOAT64) c->no_bound = "float64 inputs, which are rounded to float32";
     int64_t count = npy_count(array);
     float *values = case_alloc(c, count, sizeof *values, error);
     for (int64_t i = 0; values && i < count; i++) values[i] = (float)npy_value(array, i);
-    view->at.data = values;
     return values;
+}
+
+bool case_values(case_record *c, case_view *view, npy_error *error)
+{
+    view->at.data = values_of(c, view->name, view->array, error);
+    return view->at.data;
+}
+
+const float *case_floats(case_record *c, const char *name, int rank, const int64_t *shape,
+                         npy_error *error)
+{
+    const npy_array *array = case_find_input(c, name);
+    npy_text found, wanted;
+    if (!array)
+        return case_fail(c, error, "inputs: \"%s\" %s is missing", name,
+                         npy_shape_text(rank, shape, &wanted)),
+               NULL;
+    bool same = array->rank == rank;
+    for (int d = 0; d < rank && same; d++) same = shape[d] < 0 || array->shape[d] == shape[d];
+    if (!same)
+        return case_fail(c, error, "%s has shape %s; expected %s", name,
+                         npy_shape_text(array->rank, array->shape, &found),
+                         npy_shape_text(rank, shape, &wanted)),
+               NULL;
+    return values_of(c, name, array, error);
 }
 
 bool case_check_views(const case_record *c, const case_view *q, const case_view *k,
@@ -89,9 +116,6 @@ static bool check_mask(const case_record *c, const char *name, const npy_array *
     npy_text shape, wanted;
     bool fits = mask->rank >= 1 && mask->rank <= 4;
     npy_shape_text(mask->rank, mask->shape, &shape);
-    if (mask->type != NPY_BOOL && mask->type != NPY_FLOAT32 && mask->type != NPY_FLOAT16)
-        return case_fail(c, error, "%s %s: dtype is %s; it must be bool, float32 or float16", name,
-                         shape.text, npy_type_name(mask->type));
     for (int d = 0; fits && d < mask->rank; d++) {
         int64_t extent = mask->shape[mask->rank - 1 - d], limit = target[3 - d];
         fits = d == 0 ? extent <= limit : extent == 1 || extent == limit;
@@ -122,6 +146,7 @@ bool case_set_mask(case_record *c, const char *name, const npy_array *mask, npy_
     }
     p->has_mask = mask->type == NPY_BOOL;
     p->has_bias = !p->has_mask;
+    if (mask->type == NPY_FLOAT64) c->no_bound = "a float64 mask, which is rounded to float32";
     if (p->has_mask)
         c->tensors.mask = (attn_mask){data, strides[0], strides[1], strides[2], strides[3]};
     else c->tensors.bias = (attn_bias){data, strides[0], strides[1], strides[2], strides[3]};

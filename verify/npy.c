@@ -72,9 +72,12 @@ int64_t npy_count(const npy_array *array)
 const char *npy_shape_text(int rank, const int64_t *shape, npy_text *text)
 {
     int used = snprintf(text->text, sizeof text->text, "(");
-    for (int d = 0; d < rank; d++)
-        used += snprintf(text->text + used, sizeof text->text - (size_t)used, "%s%lld",
-                         d ? ", " : "", (long long)shape[d]);
+    for (int d = 0; d < rank; d++) {
+        char size[24] = "any";
+        if (shape[d] >= 0) snprintf(size, sizeof size, "%lld", (long long)shape[d]);
+        used += snprintf(text->text + used, sizeof text->text - (size_t)used, "%s%s", d ? ", " : "",
+                         size);
+    }
     snprintf(text->text + used, sizeof text->text - (size_t)used, rank == 1 ? ",)" : ")");
     return text->text;
 }

@@ -50,7 +50,7 @@ bool npy_is_float(npy_type type);
 /* The product of the shape. */
 int64_t npy_count(const npy_array *array);
 
-/* "(2, 3)" into text, which is returned. */
+/* "(2, 3)" into text, which is returned; a negative size is written "any". */
 typedef struct npy_text {
     char text[192];
 } npy_text;
