@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "bench/vocabulary.h"
-#include "layers/attention_layer.h"
+#include "kernels/layers/attention_layer.h"
 
 typedef struct model {
     const char *name; /* belongs to json */

@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "layers/attention_layer.h"
+#include "kernels/layers/attention_layer.h"
 #include "verify/npy.h"
 
 typedef enum case_status {

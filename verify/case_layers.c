@@ -1,6 +1,6 @@
 /* case_layers.c: attention between projections, one head or many.
  *
- * The layers are those of layers/attention_layer.h. A builder checks every shape; all that depends
+ * The layers are those of kernels/layers. A builder checks every shape; all that depends
  * on the kernel happens in the record's `run`. Weights are laid out as in PyTorch: [out, in]. */
 #include "verify/case_layers.h"
 

@@ -2,7 +2,7 @@
  *
  * The heads are columns of the projected rows, so nothing is transposed: the kernel gets strided
  * views. An identity projection is a view of the caller's tensor. */
-#include "layers/layer.h"
+#include "kernels/layers/layer.h"
 
 /* floats += rows * size, or INT64_MAX. */
 static int64_t add_rows(int64_t floats, int64_t rows, int64_t size)

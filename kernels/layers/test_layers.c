@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "layers/attention_layer.h"
+#include "kernels/layers/attention_layer.h"
 
 enum { BATCH = 2, HEADS = 2, LEN = 5, DIM = 3, SIZE = HEADS * DIM, FLOATS = BATCH * LEN * SIZE };
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "layers/blas.h"
-#include "layers/layer.h"
+#include "kernels/layers/blas.h"
+#include "kernels/layers/layer.h"
 
 const char *attn_blas_missing(void) { return blas_missing(); }
 const char *attn_blas_name(void) { return blas_name(); }

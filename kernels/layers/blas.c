@@ -6,7 +6,7 @@
  * attention in a model's time compares one thread with one thread. OpenBLAS's own symbols are weak,
  * because -Dblas= may name a library without them; such a library must be told by its own means
  * (MKL_NUM_THREADS=1, BLIS_NUM_THREADS=1); the reference BLAS has no threads. */
-#include "layers/blas.h"
+#include "kernels/layers/blas.h"
 
 #include <cblas.h>
 #include <pthread.h>

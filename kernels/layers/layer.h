@@ -2,7 +2,7 @@
 #ifndef LAYERS_LAYER_H
 #define LAYERS_LAYER_H
 
-#include "layers/attention_layer.h"
+#include "kernels/layers/attention_layer.h"
 
 /* Fills *error (which may be NULL) and returns `status`. */
 __attribute__((format(printf, 3, 4))) attn_status layer_fail(attn_error *error, attn_status status,

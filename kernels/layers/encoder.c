@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "layers/layer.h"
+#include "kernels/layers/layer.h"
 
 void attn_norm_run(const attn_norm *norm, int64_t rows, float *x)
 {

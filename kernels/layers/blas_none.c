@@ -1,5 +1,5 @@
 /* blas_none.c: stands for blas.c in a build without a BLAS. */
-#include "layers/blas.h"
+#include "kernels/layers/blas.h"
 
 const char *blas_missing(void) { return "built without BLAS"; }
 
