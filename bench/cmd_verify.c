@@ -7,7 +7,7 @@
 
 #include "bench/command.h"
 #include "bench/machine.h"
-#include "verify/verify.h"
+#include "verify/worker.h"
 
 typedef struct session {
     const attn_kernel *kernels[256];
@@ -23,30 +23,35 @@ typedef struct session {
 
 /* ---- what to run ---------------------------------------------------------------------- */
 
-static int index_of(const char *name, const char *const *names, int count)
+/* The index of `name` (NULL = any, -1) among the legal ones, or an error. */
+static int choose(const char *option, const char *name, const char *const *names, int count,
+                  int *index)
 {
-    for (int i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0) return i;
-    return -1;
+    char legal[256] = "";
+    *index = -1;
+    if (!name) return EXIT_RIGHT;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(name, names[i]) == 0) return *index = i, EXIT_RIGHT;
+        size_t used = strlen(legal);
+        snprintf(legal + used, sizeof legal - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    return command_error("--%s is \"%.40s\"; legal are %s", option, name, legal);
 }
 
-/* Keeps the cases whose inputs and layout were asked for (NULL = all). */
-static int filter_cases(session *s, const char *inputs, const char *layout)
+/* Keeps the cases whose inputs and layout were asked for (NULL = all), and puts all in `place`. */
+static int filter_cases(session *s, const char *inputs, const char *layout, const char *place)
 {
-    int kind = inputs ? index_of(inputs, ref_distribution_names, REF_DISTRIBUTIONS) : 0;
-    int place = layout ? index_of(layout, ref_layout_names, REF_LAYOUTS) : 0, kept = 0;
-    if (kind < 0)
-        return command_error(
-            "--inputs is \"%.40s\"; legal are gauss, wide, ascending, descending, low, cancel, "
-            "same-sign, big-v, heavy, zero-q, subnormal, gather, uniform",
-            inputs);
-    if (place < 0)
-        return command_error("--layout is \"%.40s\"; legal are heads-first, rows-first, gaps",
-                             layout);
-    for (int c = 0; c < s->case_count; c++)
-        if ((!inputs || (int)s->cases[c].inputs == kind) &&
-            (!layout || (int)s->cases[c].layout == place))
-            s->cases[kept++] = s->cases[c];
+    int kind, order, side, kept = 0;
+    if (choose("inputs", inputs, ref_distribution_names, REF_DISTRIBUTIONS, &kind) ||
+        choose("layout", layout, ref_layout_names, REF_LAYOUTS, &order) ||
+        choose("place", place, verify_place_names, VERIFY_PLACES, &side))
+        return EXIT_USAGE;
+    for (int c = 0; c < s->case_count; c++) {
+        verify_case one = s->cases[c];
+        if (side >= 0) one.place = (verify_place)side;
+        if ((kind < 0 || (int)one.inputs == kind) && (order < 0 || (int)one.layout == order))
+            s->cases[kept++] = one;
+    }
     s->case_count = kept;
     return kept ? EXIT_RIGHT
                 : command_error("no case is left; \"%s\" does not suit these problems", inputs);
@@ -89,12 +94,12 @@ static int add_problems(session *s, const char *list)
 }
 
 static int choose_cases(session *s, const char *problems, const char *suite, const char *inputs,
-                        const char *layout)
+                        const char *layout, const char *place)
 {
     if (problems && add_problems(s, problems)) return EXIT_USAGE;
     if (!problems) s->cases = verify_suite(suite, (uint64_t)s->seed, &s->case_count);
     if (!s->cases) return command_error("--suite is \"%.40s\"; legal is quick", suite);
-    return filter_cases(s, inputs, layout);
+    return filter_cases(s, inputs, layout, place);
 }
 
 /* ---- reporting ------------------------------------------------------------------------ */
@@ -142,21 +147,30 @@ static void report(session *s, const attn_kernel *kernel, const verify_case *c,
 
 /* ---- running -------------------------------------------------------------------------- */
 
+static const attn_kernel *open_kernel(const void *context, char *reason, size_t size)
+{
+    (void)reason, (void)size;
+    return context;
+}
+
 static void run_kernel(session *s, int k, double *done, double total)
 {
     const attn_kernel *kernel = s->kernels[k];
     const char *missing = attn_isa_missing(kernel->isa);
+    worker *w = worker_new(open_kernel, kernel, WORKER_SECONDS);
     int before[] = {s->passed, s->failed, s->skipped};
     double worst = s->worst;
     s->worst = 0;
     for (int c = 0; c < s->case_count && !command_interrupted(); c++, ++*done) {
         verify_report r = {.status = VERIFY_SKIP};
         snprintf(r.reason, sizeof r.reason, "%s", missing ? missing : "");
-        if (!missing)
-            r = verify_check(kernel, &s->cases[c], (verify_options){(int)s->threads, 0, true});
+        if (!missing && w)
+            r = worker_check(w, &s->cases[c],
+                             (verify_options){.threads = (int)s->threads, .relations = true});
         report(s, kernel, &s->cases[c], &r);
         command_progress(kernel->name, *done, total);
     }
+    worker_free(w);
     command_progress_end();
     if (!s->tap && missing) printf("%-16s skipped: %s\n", kernel->name, missing);
     if (!s->tap && !missing)
@@ -238,7 +252,8 @@ static int outcome(session *s, const char *json)
 int cmd_verify(int argc, char **argv)
 {
     const char *kernels = "all", *problems = NULL, *suite = "quick", *seed = NULL, *seconds = NULL;
-    const char *require = NULL, *json = NULL, *inputs = NULL, *layout = NULL, *threads = NULL;
+    const char *require = NULL, *json = NULL, *inputs = NULL, *layout = NULL, *place = NULL;
+    const char *threads = NULL;
     session s = {.seed = 1, .threads = 1};
     const command_option options[] = {
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
@@ -246,6 +261,7 @@ int cmd_verify(int argc, char **argv)
         {"suite", &suite, NULL, "NAME  quick (default)"},
         {"inputs", &inputs, NULL, "NAME  only this distribution, e.g. gather"},
         {"layout", &layout, NULL, "NAME  only this memory layout, e.g. gaps"},
+        {"place", &place, NULL, "NAME  only right or left of a guard page, or heap"},
         {"seed", &seed, NULL, "N  seed of the inputs (1)"},
         {"threads", &threads, NULL, "N  threads of the first run (1)"},
         {"time", &seconds, NULL, "S  repeat under new seeds for S seconds"},
@@ -269,7 +285,7 @@ int cmd_verify(int argc, char **argv)
         command_int("threads", threads, 1, ATTN_MAX_THREADS - 2, &s.threads) ||
         (json && command_can_write(json)))
         return EXIT_USAGE;
-    int status = choose_cases(&s, problems, suite, inputs, layout);
+    int status = choose_cases(&s, problems, suite, inputs, layout, place);
     if (status == EXIT_RIGHT) {
         command_reserve_stdout(json);
         if (json) s.results = json_array();

@@ -121,7 +121,8 @@ static void add(verify_case **cases, int *count, const attn_problem *p, ref_dist
     if (ref_probe_refuses(p, inputs)) return;
     verify_case *grown = realloc(*cases, ((size_t)*count + 1) * sizeof **cases);
     if (!grown) abort(); /* a few kilobytes */
-    grown[(*count)++] = (verify_case){*p, inputs, layout, seed};
+    verify_place place = *count % 2 ? VERIFY_LEFT : VERIFY_RIGHT;
+    grown[(*count)++] = (verify_case){*p, inputs, layout, place, seed};
     *cases = grown;
 }
 
@@ -163,7 +164,7 @@ void verify_replay(const verify_case *which, char *text, size_t size)
 {
     char key[192];
     attn_problem_print(&which->problem, key, sizeof key);
-    snprintf(text, size, "--problems %s --inputs %s --layout %s --seed %llu", key,
+    snprintf(text, size, "--problems %s --inputs %s --layout %s --place %s --seed %llu", key,
              ref_distribution_names[which->inputs], ref_layout_names[which->layout],
-             (unsigned long long)which->seed);
+             verify_place_names[which->place], (unsigned long long)which->seed);
 }

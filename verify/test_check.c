@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "verify/verify.h"
+#include "verify/worker.h"
 
 typedef void damage(attn_problem *p, attn_tensors *t, attn_slice *s, bool after);
 
@@ -152,25 +152,35 @@ static const struct {
     ROW(not_deterministic),
 };
 
+static const attn_kernel *open_wrong(const void *context, char *reason, size_t size)
+{
+    static attn_kernel kernel;
+    (void)context, (void)reason, (void)size;
+    kernel = *attn_find("naive_scalar");
+    kernel.name = "wrong";
+    kernel.run = wrong_run;
+    return &kernel;
+}
+
 /* Failures of the quick suite for a kernel with this damage, up to the first. */
 static int failures(damage *run, char *first, size_t size)
 {
-    attn_kernel kernel = *attn_find("naive_scalar");
     int count;
     verify_case *cases = verify_suite("quick", 1, &count);
-    kernel.name = "wrong";
-    kernel.run = wrong_run;
     current = run;
+    worker *w = worker_new(open_wrong, NULL, WORKER_SECONDS);
     for (int c = 0; c < count; c++) {
         const attn_problem *p = &cases[c].problem;
         if (p->q_len * p->kv_len > 20000) continue; /* enough without the long ones */
-        verify_report r = verify_check(&kernel, &cases[c], (verify_options){1, 0, true});
+        verify_report r = worker_check(w, &cases[c], (verify_options){1, 0, true, 0});
         if (r.status != VERIFY_FAIL) continue;
+        worker_free(w);
         verify_replay(&cases[c], first, size);
         free(cases);
         return 1;
     }
     free(cases);
+    worker_free(w);
     return 0;
 }
 
@@ -199,9 +209,9 @@ static void loose_claims_are_refused(void **state)
 {
     (void)state;
     attn_kernel kernel = *attn_find("naive_scalar");
-    verify_case plain = {attn_problem_make(2, 20, 24), REF_GAUSS, REF_GAPS, 1};
+    verify_case plain = {attn_problem_make(2, 20, 24), REF_GAUSS, REF_GAPS, VERIFY_RIGHT, 1};
     kernel.claims = loose_claims;
-    verify_report r = verify_check(&kernel, &plain, (verify_options){1, 0, true});
+    verify_report r = verify_check(&kernel, &plain, (verify_options){1, 0, true, 0});
     assert_int_equal(r.status, VERIFY_FAIL);
     assert_non_null(strstr(r.reason, "claims"));
 }
@@ -213,7 +223,7 @@ static void no_case_is_vacuous(void **state)
     verify_case *cases = verify_suite("quick", 1, &count);
     for (int c = 0; c < count; c++) {
         verify_report r =
-            verify_check(attn_find("naive_auto"), &cases[c], (verify_options){2, 0, false});
+            verify_check(attn_find("naive_auto"), &cases[c], (verify_options){2, 0, false, 0});
         if (r.status == VERIFY_SKIP) fail_msg("case %d: %s", c, r.reason);
     }
     free(cases);
