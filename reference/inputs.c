@@ -11,7 +11,11 @@
 const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps"};
 
 enum {
-    MARGIN = 64,            /* elements before and after every buffer on the heap */
+    MARGIN = 64, /* elements before and after every buffer on the heap */
+    Q_GAP = 3,
+    K_GAP = 1,
+    V_GAP = 2,
+    OUT_GAP = 5,            /* of REF_GAPS, in elements; all different */
     POISON_PAIRS = 1 << 24, /* larger problems keep their unseen keys: the search costs a pass */
 };
 
@@ -34,14 +38,15 @@ typedef struct shape {
     int64_t batch, heads, len, dim, batch_stride, head_stride, row_stride, offset, total;
 } shape;
 
-static shape shape_of(ref_layout layout, int64_t batch, int64_t heads, int64_t len, int64_t dim)
+static shape shape_of(int64_t gap, ref_layout layout, int64_t batch, int64_t heads, int64_t len,
+                      int64_t dim)
 {
-    int64_t gap = layout == REF_GAPS ? 3 : 0;
+    if (layout != REF_GAPS) gap = 0;
     shape s = {.batch = batch, .heads = heads, .len = len, .dim = dim};
     s.row_stride = dim + gap;
     s.head_stride = len * s.row_stride + gap;
     if (layout == REF_ROWS_FIRST) s.row_stride = heads * dim, s.head_stride = dim;
-    s.batch_stride = heads * len * dim + (layout == REF_GAPS ? heads * (3 * len + 3) + 5 : 0);
+    s.batch_stride = heads * len * dim + (gap ? heads * gap * (len + 1) + 5 : 0);
     if (batch > 0 && heads > 0 && len > 0 && dim > 0)
         s.total = (batch - 1) * s.batch_stride + (heads - 1) * s.head_stride +
                   (len - 1) * s.row_stride + dim;
@@ -219,12 +224,12 @@ int64_t ref_inputs_bytes(const attn_problem *p)
     double rows = (double)p->batch * (double)p->q_heads * (double)p->q_len;
     double keys = (double)p->batch * (double)p->kv_heads * (double)p->kv_len;
     double pairs = (double)p->q_len * (double)p->kv_len;
-    double floats = rows * (double)(p->qk_dim + p->v_dim + 6 + p->wants_lse) +
+    double floats = rows * (double)(p->qk_dim + p->v_dim + 8 + 6 * p->wants_lse) +
                     keys * (double)(p->qk_dim + p->v_dim + 6);
-    if (p->weights) floats += rows * (double)(p->kv_len + 3);
+    if (p->weights) floats += rows * (double)(p->kv_len + 5);
     if (p->has_bias) floats += (double)p->batch * pairs;
     if (p->has_mask) floats += (double)p->q_heads * pairs / 4;
-    floats += (double)p->batch * (8 + 3.0 * (double)(p->q_heads + p->kv_heads)) +
+    floats += (double)p->batch * (20 + 8.0 * (double)(p->q_heads + p->kv_heads)) +
               2.0 * (double)p->q_heads;
     return floats < 0x1p60 ? (int64_t)(4 * floats) + 65536 : INT64_MAX;
 }
@@ -234,16 +239,18 @@ static bool make_all(ref_inputs *in, const value_maker *m, ref_layout layout)
     const attn_problem *p = m->p;
     attn_tensors *t = &in->tensors;
     int64_t b = p->batch, h = p->q_heads, g = p->kv_heads;
-    if (!make_input(in, m, VALUE_Q, shape_of(layout, b, h, p->q_len, p->qk_dim), &t->q) ||
-        !make_input(in, m, VALUE_K, shape_of(layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
-        !make_input(in, m, VALUE_V, shape_of(layout, b, g, p->kv_len, p->v_dim), &t->v) ||
-        !make_output(in, "out", shape_of(layout, b, h, p->q_len, p->v_dim), &t->out, &in->out))
+    if (!make_input(in, m, VALUE_Q, shape_of(Q_GAP, layout, b, h, p->q_len, p->qk_dim), &t->q) ||
+        !make_input(in, m, VALUE_K, shape_of(K_GAP, layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
+        !make_input(in, m, VALUE_V, shape_of(V_GAP, layout, b, g, p->kv_len, p->v_dim), &t->v) ||
+        !make_output(in, "out", shape_of(OUT_GAP, layout, b, h, p->q_len, p->v_dim), &t->out,
+                     &in->out))
         return false;
     if (p->wants_lse &&
-        !make_output(in, "lse", shape_of(layout, b, h, p->q_len, 1), &t->lse, &in->lse))
+        !make_output(in, "lse", shape_of(OUT_GAP, layout, b, h, p->q_len, 1), &t->lse, &in->lse))
         return false;
-    if (p->weights && !make_output(in, "weights", shape_of(layout, b, h, p->q_len, p->kv_len),
-                                   &t->weights, &in->weights))
+    if (p->weights &&
+        !make_output(in, "weights", shape_of(OUT_GAP, layout, b, h, p->q_len, p->kv_len),
+                     &t->weights, &in->weights))
         return false;
     return make_masks(in, m) && make_batch_values(in, m) && make_head_values(in, m);
 }

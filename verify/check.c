@@ -319,6 +319,8 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
     if (reason) return refuse(VERIFY_SKIP, "%s", reason);
     reason = ref_probe_refuses(p, which->inputs);
     if (reason) return refuse(VERIFY_SKIP, "probe: %s", reason);
+    if (verify_case_features(which) & options.without)
+        return refuse(VERIFY_SKIP, "%s", "inputs, layout or place are left out");
     run r = {.c = {kernel, which, p, NULL, kernel->claims(p), options.without},
              .threads = options.threads,
              .most_threads = options.threads + (options.relations ? 2 : 0)};

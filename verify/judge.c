@@ -41,6 +41,12 @@ static double share_of(float got, double want, double bound)
     return error / bound;
 }
 
+/* What judging adds up; `marks`, if any, gets a 1 for every wrong column of the row of out. */
+typedef struct tally {
+    verify_report r;
+    uint8_t *marks;
+} tally;
+
 typedef struct element {
     const char *output;
     ref_place at;
@@ -50,10 +56,13 @@ typedef struct element {
 
 /* Adds one element to the report; the report keeps the worst, first of equals, and what the
  * truth of out looks like over live rows (those that see a key). */
-static void judge(verify_report *r, element e, float got, double want, double bound, ref_term term)
+static void judge(tally *t, element e, float got, double want, double bound, ref_term term)
 {
+    verify_report *r = &t->r;
     double share = share_of(got, want, bound), error = fabs(got - want);
     r->compared++;
+    if (!(share <= 1)) r->wrong++;
+    if (t->marks && e.output[0] == 'o') t->marks[e.column] = !(share <= 1);
     if (e.output[0] == 'o' && error > r->max_error && isfinite(error)) r->max_error = error;
     if (e.output[0] == 'o' && e.live) {
         r->low = r->live ? fmin(r->low, want) : want;
@@ -72,7 +81,7 @@ float *check_row(const attn_output *view, ref_place at)
            at.i * view->row_stride;
 }
 
-static void judge_by_bound(const check *c, ref_place at, ref_row *row, verify_report *r)
+static void judge_by_bound(const check *c, ref_place at, ref_row *row, tally *r)
 {
     const attn_tensors *t = &c->in->tensors;
     ref_dense(c->p, t, at, row);
@@ -99,7 +108,7 @@ static const float *value_row(const check *c, ref_place at, int64_t j)
 
 /* Gather: the row must be the V row its query was aimed at; 4u for a kernel that divides by a sum
  * of 1. */
-static void judge_gather(const check *c, ref_place at, ref_row *row, verify_report *r)
+static void judge_gather(const check *c, ref_place at, ref_row *row, tally *r)
 {
     int64_t j = ref_gather_target(c->p, &c->in->tensors, c->which->seed, at);
     const float *out = check_row(&c->in->tensors.out, at), *v = j < 0 ? NULL : value_row(c, at, j);
@@ -115,7 +124,7 @@ static void judge_gather(const check *c, ref_place at, ref_row *row, verify_repo
  * them for hardmax and top-k). Sums of small integers are exact and dividing costs at most 2u; a
  * kernel that normalises first rounds every product and partial sum instead. A sink of 0 is a
  * key with V = 0. */
-static void judge_uniform(const check *c, ref_place at, ref_row *row, verify_report *r)
+static void judge_uniform(const check *c, ref_place at, ref_row *row, tally *r)
 {
     const float *out = check_row(&c->in->tensors.out, at);
     int64_t keep = c->p->select == ATTN_HARDMAX ? 1
@@ -169,6 +178,7 @@ static void merge(verify_report *into, const verify_report *r, const attn_proble
         (!into->output || r->share > into->share || (r->share == into->share && b < a)))
         worst = *r;
     worst.compared = into->compared + r->compared;
+    worst.wrong = into->wrong + r->wrong;
     worst.max_error = fmax(into->max_error, r->max_error);
     worst.low = !into->live ? r->low : !r->live ? into->low : fmin(into->low, r->low);
     worst.high = !into->live ? r->high : !r->live ? into->high : fmax(into->high, r->high);
@@ -177,25 +187,32 @@ static void merge(verify_report *into, const verify_report *r, const attn_proble
     *into = worst;
 }
 
+typedef void judge_row(const check *, ref_place, ref_row *, tally *);
+
+static judge_row *judge_for(const check *c)
+{
+    return c->which->inputs == REF_GATHER    ? judge_gather
+           : c->which->inputs == REF_UNIFORM ? judge_uniform
+                                             : judge_by_bound;
+}
+
 static bool judge_rows(const check *c, int64_t rows, verify_report *report)
 {
     int64_t total = c->p->batch * c->p->q_heads * c->p->q_len;
-    void (*judge_row)(const check *, ref_place, ref_row *, verify_report *) =
-        c->which->inputs == REF_GATHER    ? judge_gather
-        : c->which->inputs == REF_UNIFORM ? judge_uniform
-                                          : judge_by_bound;
+    judge_row *row_judge = judge_for(c);
     bool enough_memory = true;
     if (rows <= 0 || rows > total) rows = total;
-#pragma omp parallel
+    double work = (double)rows * (double)c->p->kv_len * (double)(c->p->qk_dim + c->p->v_dim);
+#pragma omp parallel if (work > 1e6) /* less is done before a second thread has started */
     {
-        verify_report mine = {0};
+        tally mine = {0};
         ref_row *row = ref_row_new(c->p);
 #pragma omp for schedule(dynamic, 4)
         for (int64_t r = 0; r < rows; r++)
-            if (row) judge_row(c, place_of(c->p, judged_row(r, rows, total)), row, &mine);
+            if (row) row_judge(c, place_of(c->p, judged_row(r, rows, total)), row, &mine);
 #pragma omp critical
         {
-            merge(report, &mine, c->p);
+            merge(report, &mine.r, c->p);
             if (!row) enough_memory = false;
         }
         ref_row_free(row);
@@ -237,6 +254,52 @@ static int64_t all_strays(const check *c)
     return count;
 }
 
+/* ---- the picture ---------------------------------------------------------------------- */
+
+enum { PICTURE_ROWS = 12, PICTURE_COLUMNS = 48 };
+
+/* A grid of one head's rows and columns of out, as few cells as fit; 'x' where an element of the
+ * cell is wrong. */
+static void draw(const check *c, ref_place at, const uint8_t *marks, char *text, size_t size)
+{
+    int64_t rows = c->p->q_len, columns = c->p->v_dim;
+    int64_t tall = (rows + PICTURE_ROWS - 1) / PICTURE_ROWS;
+    int64_t wide = (columns + PICTURE_COLUMNS - 1) / PICTURE_COLUMNS;
+    size_t used = (size_t)snprintf(text, size,
+                                   "out[%lld,%lld,:,:], %lld rows by %lld columns, a cell is %lld "
+                                   "by %lld, x = wrong\n",
+                                   (long long)at.b, (long long)at.h, (long long)rows,
+                                   (long long)columns, (long long)tall, (long long)wide);
+    for (int64_t top = 0; top < rows && used + PICTURE_COLUMNS + 16 < size; top += tall) {
+        used += (size_t)snprintf(text + used, size - used, "%6lld |", (long long)top);
+        for (int64_t left = 0; left < columns; left += wide) {
+            bool wrong = false;
+            for (int64_t i = top; i < top + tall && i < rows; i++)
+                for (int64_t x = left; x < left + wide && x < columns; x++)
+                    wrong = wrong || marks[i * columns + x];
+            text[used++] = wrong ? 'x' : '.';
+        }
+        text[used++] = '|', text[used++] = '\n', text[used] = '\0';
+    }
+}
+
+/* Judges the head with the worst element once more, keeping what is wrong where. */
+static void picture(const check *c, verify_report *r)
+{
+    enum { MOST_MARKS = 1 << 24 };
+    int64_t columns = c->p->v_dim;
+    if (c->p->q_len > MOST_MARKS / columns) return;
+    uint8_t *marks = calloc((size_t)(c->p->q_len * columns), 1);
+    ref_row *row = ref_row_new(c->p);
+    for (int64_t i = 0; marks && row && i < c->p->q_len; i++) {
+        tally t = {.marks = marks + i * columns};
+        judge_for(c)(c, (ref_place){r->at.b, r->at.h, i}, row, &t);
+    }
+    if (marks && row) draw(c, r->at, marks, r->picture, sizeof r->picture);
+    ref_row_free(row);
+    free(marks);
+}
+
 /* ---- the verdict ---------------------------------------------------------------------- */
 
 /* A truth that says nothing proves nothing: why, or NULL. Rows that see no key do not count. */
@@ -270,6 +333,7 @@ static void check_values(const check *c, int64_t rows, verify_report *r)
                    r->output, (long long)r->at.b, (long long)r->at.h, (long long)r->at.i,
                    (long long)r->column, r->got, r->want, fabs(r->got - r->want), r->bound,
                    probe ? "probe" : ref_term_names[r->term]);
+    if (r->output && !(r->share <= 1) && r->rows > 1) picture(c, r);
     if (r->compared != r->rows * elements_per_row(c->p, c->which->inputs))
         check_fail(c, r, part, "only %lld elements were compared", (long long)r->compared);
 }

@@ -57,6 +57,19 @@ typedef struct verify_case {
     uint64_t seed;
 } verify_case;
 
+/* All that can be left out: the parts, then distributions, layouts and the two caged places. A case
+ * that needs a feature that is left out is skipped. */
+enum {
+    VERIFY_INPUTS_AT = VERIFY_PARTS,
+    VERIFY_LAYOUTS_AT = VERIFY_INPUTS_AT + REF_DISTRIBUTIONS,
+    VERIFY_PLACES_AT = VERIFY_LAYOUTS_AT + REF_LAYOUTS,
+    VERIFY_FEATURES = VERIFY_PLACES_AT + VERIFY_HEAP_PLACE
+};
+const char *verify_feature_name(int feature);
+
+/* The features that this case needs, as bits. */
+uint64_t verify_case_features(const verify_case *which);
+
 typedef enum verify_status { VERIFY_PASS, VERIFY_FAIL, VERIFY_SKIP } verify_status;
 
 /* The verdict, and the element that used most of its bound. */
@@ -73,15 +86,17 @@ typedef struct verify_report {
     double max_error;    /* largest |got - want| over finite elements of out */
     int64_t rows;        /* rows that were judged */
     int64_t compared;    /* elements that were judged */
+    int64_t wrong;       /* and were not what they should be */
     int64_t live, zeros; /* elements of out in rows that see a key; how many of them should be 0 */
     double low, high;    /* range of what these should be */
+    char picture[1024];  /* of the head with the worst element: which rows and columns are wrong */
 } verify_report;
 
 typedef struct verify_options {
     int threads;      /* of the kernel's run, >= 1 */
     int64_t rows;     /* query rows to judge; 0 = all, else spread evenly from first to last */
     bool relations;   /* also VERIFY_HEAP and the parts that run the kernel again */
-    uint64_t without; /* bit (1 << part) of every part to leave out */
+    uint64_t without; /* bit (1 << feature) of everything to leave out */
 } verify_options;
 
 /* Runs the kernel on the case, in this process, and judges what it wrote; the parts above say what
@@ -96,13 +111,26 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *inputs, int64_t rows);
 
-/* The cases of a suite ("quick") for this seed. Returns a malloc'ed array of *count cases, NULL for
- * an unknown name. */
+/* The cases of a suite ("quick" or "full") for this seed, small ones first. Returns a malloc'ed
+ * array of *count cases, NULL for an unknown name. */
 verify_case *verify_suite(const char *suite, uint64_t seed, int *count);
 
 /* All inputs and layouts that make sense for one problem; appended to *cases (realloc'ed). */
 void verify_add_problem(const attn_problem *problem, uint64_t seed, verify_case **cases,
                         int *count);
+
+/* Problems such that every pair of features meets in one of them (causal x window x lengths x masks
+ * x ALiBi x sinks x heads x v_dim x softcap x lse x weights x selection x batch x shape).
+ * malloc'ed; *count of them. */
+attn_problem *verify_pairwise(int *count);
+
+/* Random case number `index`: any legal problem of moderate size, any inputs, layout and place. */
+verify_case verify_random(uint64_t seed, uint64_t index);
+
+/* Tries to make a failed case smaller, at most `tries` times, as long as `fails` says that it still
+ * fails. Returns the smallest. */
+typedef bool verify_still_fails(void *context, const verify_case *which);
+verify_case verify_shrink(verify_case failed, int tries, verify_still_fails *fails, void *context);
 
 /* The options of `attest verify` that run exactly this case, e.g. "--problems q5d3 --inputs gather
  * --layout gaps --place left --seed 7". */
