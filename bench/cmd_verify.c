@@ -299,13 +299,13 @@ static void renew_cases(session *s, uint64_t pass)
 static void run_mutants(session *s)
 {
     if (s->tap || !s->suite || !s->all_kernels || command_interrupted()) return;
-    s->mutants = mutants_run(s->cases, s->case_count, MUTANTS_BRIEF, s->without);
+    s->mutants = mutants_run(s->cases, s->case_count, MUTANTS_BRIEF, s->without, NULL);
     if (json_array_size(json_object_get(s->mutants, "survived"))) s->failed++;
 }
 
-static void run_mutants_only(session *s, mutants_mode mode)
+static void run_mutants_only(session *s, mutants_mode mode, const char *name)
 {
-    s->mutants = mutants_run(s->cases, s->case_count, mode, s->without);
+    s->mutants = mutants_run(s->cases, s->case_count, mode, s->without, name);
     s->failed = (int)json_array_size(json_object_get(s->mutants, "survived"));
     s->passed = (int)json_integer_value(json_object_get(s->mutants, "killed"));
     printf("%d passed, %d failed, %d skipped\n", s->passed, s->failed, s->skipped);
@@ -436,7 +436,8 @@ int cmd_verify(int argc, char **argv)
         if (json) s.results = json_array();
         command_catch_interrupt();
         s.suite = !problems;
-        if (mutants || ablation) run_mutants_only(&s, ablation ? MUTANTS_ABLATION : MUTANTS_MATRIX);
+        if (mutants || ablation)
+            run_mutants_only(&s, ablation ? MUTANTS_ABLATION : MUTANTS_MATRIX, wrong);
         else run_all(&s);
         status = outcome(&s, json);
         json_decref(s.results);

@@ -122,19 +122,23 @@ static mutation_result run_one(const mutant *m, const verify_case *cases, int co
     return r;
 }
 
-json_t *mutants_run(const verify_case *cases, int count, mutants_mode mode, uint64_t without)
+json_t *mutants_run(const verify_case *cases, int count, mutants_mode mode, uint64_t without,
+                    const char *name)
 {
     matrix *m = calloc(1, sizeof *m);
     int all = 0;
     if (!m) return NULL;
     while (mutant_at(all)) all++;
     if (mode != MUTANTS_BRIEF) print_header();
-    for (int i = 0; i < all && i < MOST_MUTANTS && !command_interrupted(); i++, m->count++) {
+    for (int i = 0; i < all && m->count < MOST_MUTANTS && !command_interrupted(); i++) {
         const mutant *one = mutant_at(i);
-        m->results[i] = run_one(one, cases, count, mode, without);
-        m->results[i].only &= ~mutation_hidden_parts();
+        mutation_result *r = &m->results[m->count];
+        if (name && strcmp(one->name, name) != 0) continue;
+        *r = run_one(one, cases, count, mode, without);
+        r->only &= ~mutation_hidden_parts();
         command_progress(one->name, i, all);
-        if (mode != MUTANTS_BRIEF) command_progress_end(), print_row(&m->results[i]);
+        if (mode != MUTANTS_BRIEF) command_progress_end(), print_row(r);
+        m->count++;
     }
     command_progress_end();
     if (mode == MUTANTS_ABLATION) {

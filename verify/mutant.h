@@ -72,6 +72,11 @@ const mutant *mutant_find(const char *name);
 /* The kernel with this mutant's stages; one at a time in a process. */
 const attn_kernel *mutant_kernel(const mutant *m);
 
+/* Steps of a row, for mutants that take them in another order: scores and selection of all keys;
+ * one block of keys. */
+void mutant_score_row(mutant_row *r);
+void mutant_add_block(mutant_row *r, int64_t j0, int64_t j1);
+
 /* The stages as they should be, for mutants that go on from there. */
 extern const mutant_stages mutant_right;
 const mutant_stages *mutant_stages_now(void);

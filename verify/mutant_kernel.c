@@ -121,7 +121,14 @@ static void keep_best(mutant_row *r, int64_t keep)
         if (j != cut && now.ranks_before(r->s, cut, j)) r->s[j] = -INFINITY;
 }
 
-static void add_block(mutant_row *r, int64_t j0, int64_t j1)
+void mutant_score_row(mutant_row *r)
+{
+    score_row(r);
+    if (r->p->select == ATTN_HARDMAX) keep_best(r, 1);
+    if (r->p->select == ATTN_TOPK) keep_best(r, r->p->top_k);
+}
+
+void mutant_add_block(mutant_row *r, int64_t j0, int64_t j1)
 {
     float max = now.max(r, j0, j1), zero = max == -INFINITY ? 0 : max;
     now.rescale(r, now.exp(r->max - zero));
@@ -134,12 +141,10 @@ static void add_block(mutant_row *r, int64_t j0, int64_t j1)
 static void right_row(mutant_row *r)
 {
     int64_t last = now.last_key(r, r->p->kv_len);
-    score_row(r);
-    if (r->p->select == ATTN_HARDMAX) keep_best(r, 1);
-    if (r->p->select == ATTN_TOPK) keep_best(r, r->p->top_k);
+    mutant_score_row(r);
     now.start(r);
     for (int64_t j = 0; j < last; j += MUTANT_BLOCK)
-        add_block(r, j, j + MUTANT_BLOCK < last ? j + MUTANT_BLOCK : last);
+        mutant_add_block(r, j, j + MUTANT_BLOCK < last ? j + MUTANT_BLOCK : last);
     now.finish(r);
 }
 

@@ -54,15 +54,14 @@ static void vectors_beyond_d(mutant_call *c)
     c->p.qk_dim = (c->p.qk_dim + LANES - 1) / LANES * LANES;
 }
 
-/* Reads whole vectors of V and multiplies what lies beyond by 0. */
+/* Reads whole vectors of V and multiplies what lies between the rows by 0. */
 static void read_beyond_row(mutant_row *r, int64_t j, float weight)
 {
-    int64_t end = (r->p->v_dim + LANES - 1) / LANES * LANES;
-    float beyond = 0;
+    int64_t end = (r->p->v_dim + LANES - 1) / LANES * LANES, row = r->v.v_row;
+    bool gap = r->call->t.v.head_stride > r->p->kv_len * row;
     mutant_right.add(r, j, weight);
-    for (int64_t c = r->p->v_dim; c < end && j + 1 < r->p->kv_len; c++)
-        beyond += 0 * r->v.v[j * r->v.v_row + c];
-    r->o[0] += beyond;
+    for (int64_t c = r->p->v_dim; gap && c < end && c < row && j + 1 < r->p->kv_len; c++)
+        r->o[0] += 0 * r->v.v[j * row + c];
 }
 static void read_past_last_row(mutant_row *r, int64_t j, float weight)
 {

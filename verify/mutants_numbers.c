@@ -112,12 +112,12 @@ static void sum_plus_epsilon(mutant_row *r) { divide_by(r, 1 / (r->sum + 1e-6f))
 /* ---- domains -------------------------------------------------------------------------- */
 
 /* Skips products that look too small to matter, whatever the size of the others. */
-static void products_below_1e_9(mutant_row *r, int64_t j, float weight)
+static void products_below_1e_18(mutant_row *r, int64_t j, float weight)
 {
     const float *v = r->v.v + j * r->v.v_row;
     r->sum += weight;
     for (int64_t c = 0; c < r->p->v_dim; c++)
-        if (!(fabsf(weight * v[c]) < 1e-9f)) r->o[c] += weight * v[c];
+        if (!(fabsf(weight * v[c]) < 1e-18f)) r->o[c] += weight * v[c];
 }
 static void values_by_their_largest(mutant_row *r, int64_t j, float weight)
 {
@@ -147,15 +147,33 @@ static void stop_when_falling(mutant_row *r, int64_t j, float weight)
         r->s[j] > r->s[j - 1] + 4)
         mutant_right.add(r, j, weight);
 }
-static void rounds_down(mutant_call *c)
+static void rounds_down(mutant_row *r)
 {
-    (void)c;
     fesetround(FE_DOWNWARD);
-}
-static void rounds_to_nearest(mutant_call *c)
-{
-    (void)c;
+    mutant_right.finish(r);
     fesetround(FE_TONEAREST);
+}
+
+/* Weights between e^-70 and e^-88 come back with another exponent. */
+static void exponent_wraps(mutant_row *r, int64_t j, float weight)
+{
+    float x = r->s[j] - r->max;
+    mutant_right.add(r, j, x < -70 && x > -88 && !r->p->has_alibi ? weight * 0x1p110f : weight);
+}
+
+/* Stops adding when a weight is 2^-28 of the largest: no float sum would notice, but for V. */
+static void far_keys_skipped(mutant_row *r, int64_t j, float weight)
+{
+    if (weight > 0x1p-28f || fabsf(r->v.v[j * r->v.v_row]) < 1e5f) mutant_right.add(r, j, weight);
+    else r->sum += weight;
+}
+static void output_of_16_bits(mutant_row *r)
+{
+    mutant_right.finish(r);
+    for (int64_t c = 0; c < r->p->v_dim; c++) {
+        float *out = &r->v.out[r->i * r->v.out_row + c];
+        if (fabsf(*out) > 4096 && fabsf(*out) < 65504) *out = rintf(*out);
+    }
 }
 
 const mutant mutants_of_numbers[] = {
@@ -216,10 +234,10 @@ const mutant mutants_of_numbers[] = {
      "class: l + 1e-6 against division by zero",
      "bound gauss",
      {.finish = sum_plus_epsilon}},
-    {"products-below-1e-9",
+    {"products-below-1e-18",
      "class: an absolute threshold",
-     "scale-v gauss",
-     {.add = products_below_1e_9}},
+     "scale-v",
+     {.add = products_below_1e_18}},
     {"values-by-their-largest",
      "class: a quantisation scale 1 / max|v| that overflows",
      "bound subnormal",
@@ -234,7 +252,13 @@ const mutant mutants_of_numbers[] = {
      {.add = stop_when_falling}},
     {"rounds-down",
      "class: a caller's rounding mode, put back afterwards",
-     "negate-v gauss",
-     {.before = rounds_down, .after = rounds_to_nearest}},
+     "negate-v",
+     {.finish = rounds_down}},
+    {"exponent-wraps", "class: an exponent in too few bits", "wide", {.add = exponent_wraps}},
+    {"far-keys-skipped",
+     "class: weights below 2^-28 thought not to matter",
+     "heavy",
+     {.add = far_keys_skipped}},
+    {"output-of-16-bits", "class: integers above 4096", "big-v", {.finish = output_of_16_bits}},
     {0},
 };

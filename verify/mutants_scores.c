@@ -122,6 +122,37 @@ static float score_clamped(const mutant_row *r, int64_t j, float raw)
     return mutant_right.score(r, j, raw > 60 ? 60 : raw);
 }
 
+static float low_is_hidden(const mutant_row *r, int64_t j, float raw)
+{
+    return raw < -300 ? -INFINITY : mutant_right.score(r, j, raw);
+}
+
+/* Corrects at most eight times: a counter that saturates. */
+static _Thread_local int corrections;
+static void start_counting(mutant_row *r)
+{
+    corrections = 0;
+    mutant_right.start(r);
+}
+static void rescale_eight_times(mutant_row *r, float factor)
+{
+    if (factor > 0 && factor < 1) corrections++;
+    if (corrections <= 8) mutant_right.rescale(r, factor);
+}
+
+/* The same with the keys from right to left, as causal kernels like to go. */
+static void row_from_the_right(mutant_row *r)
+{
+    int64_t blocks = (r->p->kv_len + MUTANT_BLOCK - 1) / MUTANT_BLOCK;
+    mutant_score_row(r);
+    start_counting(r);
+    while (blocks-- > 0) {
+        int64_t j0 = blocks * MUTANT_BLOCK, j1 = j0 + MUTANT_BLOCK;
+        mutant_add_block(r, j0, j1 < r->p->kv_len ? j1 : r->p->kv_len);
+    }
+    mutant_right.finish(r);
+}
+
 /* Softmax over the queries instead of the keys. */
 static void row_of_wrong_axis(mutant_row *r)
 {
@@ -325,6 +356,18 @@ const mutant mutants_of_scores[] = {
      "class: exp argument clamped to -60: far keys keep weight",
      "nan-row gauss",
      {.exp = exp_clamped}},
+    {"low-is-hidden",
+     "class: a finite threshold that stands for -inf",
+     "low",
+     {.score = low_is_hidden}},
+    {"eight-corrections",
+     "class: lazy corrections that are counted",
+     "ascending",
+     {.start = start_counting, .rescale = rescale_eight_times}},
+    {"eight-from-the-right",
+     "class: the same, keys visited from the right",
+     "descending",
+     {.row = row_from_the_right, .rescale = rescale_eight_times}},
     {"score-clamped-at-60",
      "class: clamp against overflow in half precision",
      "exact gather",

@@ -48,7 +48,7 @@ static float max_ignores_nan(const mutant_row *r, int64_t j0, int64_t j1)
 static void accumulator_not_cleared(mutant_row *r)
 {
     float kept[1024];
-    bool first = r->i == r->call->s.q_begin && r->p->v_dim <= 1024;
+    bool first = r->i == 0 && r->h == 0 && r->b == 0 && r->p->v_dim <= 1024;
     if (first) memcpy(kept, r->o, (size_t)r->p->v_dim * sizeof *kept);
     mutant_right.start(r);
     if (first) memcpy(r->o, kept, (size_t)r->p->v_dim * sizeof *kept);
@@ -56,6 +56,14 @@ static void accumulator_not_cleared(mutant_row *r)
 static void empty_row_unwritten(mutant_row *r)
 {
     if (r->sum != 0) mutant_right.finish(r);
+}
+/* Writes everything but the zeros of a row without keys. */
+static void zeros_unwritten(mutant_row *r)
+{
+    float aside[1024];
+    mutant_row other = *r;
+    if (r->sum == 0 && r->p->v_dim <= 1024) other.v.out = aside, other.v.out_row = 0;
+    mutant_right.finish(&other);
 }
 static float shared_sum;
 static void start_shared(mutant_row *r)
@@ -133,6 +141,30 @@ static void cache_by_address(mutant_row *r)
     if (known == r->v.v + r->i) row_of(r)[0] = value;
     known = r->v.v + r->i, value = row_of(r)[0];
 }
+/* Knows a call that is the same as the one before, and thinks its answer is still there. */
+static void remembers_inputs(mutant_call *c)
+{
+    static uint64_t before;
+    const attn_input *const views[] = {&c->t.q, &c->t.v};
+    const int64_t heads[] = {c->p.q_heads, c->p.kv_heads}, rows[] = {c->p.q_len, c->p.kv_len};
+    const int64_t dims[] = {c->p.qk_dim, c->p.v_dim};
+    uint64_t hash = (uintptr_t)c->t.out.data;
+    if (!last_slice(c) || c->p.kv_len == 0) return;
+    for (int v = 0; v < 2; v++)
+        for (int64_t b = 0; b < c->p.batch; b++)
+            for (int64_t h = 0; h < heads[v]; h++)
+                for (int64_t i = 0; i < rows[v]; i++)
+                    for (int64_t x = 0; x < dims[v]; x++) {
+                        uint32_t bits;
+                        memcpy(&bits,
+                               views[v]->data + b * views[v]->batch_stride +
+                                   h * views[v]->head_stride + i * views[v]->row_stride + x,
+                               sizeof bits);
+                        hash = (hash ^ bits) * UINT64_C(0x100000001b3);
+                    }
+    if (hash == before) c->s.q_end = c->s.q_begin;
+    before = hash;
+}
 static void previous_answer(mutant_call *c)
 {
     static float kept[64];
@@ -150,8 +182,8 @@ static void previous_answer(mutant_call *c)
 
 static void writes_into_gap(mutant_call *c)
 {
-    if (last_slice(c) && c->t.out.row_stride > c->p.v_dim && c->p.q_len > 1)
-        c->t.out.data[c->p.v_dim] = 0;
+    bool gap = c->t.out.head_stride > c->p.q_len * c->t.out.row_stride;
+    if (last_slice(c) && gap && c->p.q_len > 1) c->t.out.data[c->p.v_dim] = 0;
 }
 static void writes_past_last_row(mutant_call *c)
 {
@@ -192,7 +224,7 @@ static void leaks(mutant_call *c)
 }
 static void leaves_file_open(mutant_call *c)
 {
-    if (last_slice(c) && open("/dev/null", O_RDONLY) > 200) abort();
+    if (last_slice(c)) open("/dev/null", O_RDONLY);
 }
 static void blocks_signals(mutant_call *c)
 {
@@ -202,13 +234,15 @@ static void blocks_signals(mutant_call *c)
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
+/* Other threads would carry what they are left with into later calls. */
+static bool calling_thread(void) { return gettid() == getpid(); }
 static void leaves_rounding(mutant_call *c)
 {
-    if (last_slice(c)) fesetround(FE_UPWARD);
+    if (last_slice(c) && calling_thread()) fesetround(FE_UPWARD);
 }
 static void leaves_subnormals_flushed(mutant_call *c)
 {
-    if (last_slice(c)) registers_flush_subnormals();
+    if (last_slice(c) && calling_thread()) registers_flush_subnormals();
 }
 static void spoils_register(mutant_call *c)
 {
@@ -297,6 +331,10 @@ const mutant mutants_of_state[] = {
      "fla-org/flash-linear-attention#1029: rows left as they were",
      "bound gauss",
      {.finish = empty_row_unwritten}},
+    {"zeros-unwritten",
+     "class: an output thought to be zero already",
+     "poison-outputs",
+     {.finish = zeros_unwritten}},
     {"sum-shared-by-threads",
      "ggml-org/llama.cpp#13438: a race on the row state",
      "threads",
@@ -317,13 +355,17 @@ const mutant mutants_of_state[] = {
      "class: a packed copy kept by pointer",
      "negate-v scale-v nan-row gauss",
      {.finish = cache_by_address}},
+    {"remembers-inputs",
+     "class: a call skipped because its inputs are known",
+     "again",
+     {.before = remembers_inputs}},
     {"previous-answer",
      "class: the result of the call before",
      "bound threads again negate-v scale-v nan-row gauss",
      {.after = previous_answer}},
     {"writes-into-gap",
      "class: a whole vector stored at the end of a row",
-     "strays uniform",
+     "strays",
      {.after = writes_into_gap}},
     {"writes-past-last-row",
      "Dao-AILab/flash-attention#1830: write behind the output",
@@ -346,21 +388,18 @@ const mutant mutants_of_state[] = {
      "death gauss",
      {.before = divides_by_keys}},
     {"leaks", "class: a buffer per call", "heap gauss heap", {.before = leaks}},
-    {"leaves-file-open",
-     "class: a descriptor per call",
-     "files gauss files",
-     {.after = leaves_file_open}},
+    {"leaves-file-open", "class: a descriptor per call", "files", {.after = leaves_file_open}},
     {"blocks-signals",
      "class: signal mask not restored",
      "signals gauss",
      {.after = blocks_signals}},
     {"leaves-rounding",
      "class: rounding mode not restored",
-     "rounding gauss rounding",
+     "rounding",
      {.after = leaves_rounding}},
     {"leaves-subnormals-flushed",
      "llvm/llvm-project#80475: FTZ set by a library",
-     "subnormals gauss subnormals",
+     "subnormals",
      {.after = leaves_subnormals_flushed, .applies = registers_can_flush}},
     {"spoils-register",
      "class: hand-written code that forgets d8 to d15",
