@@ -12,8 +12,9 @@ typedef enum mutants_mode {
     MUTANTS_ABLATION /* the same, and what would live without each feature */
 } mutants_mode;
 
-/* Runs all, or the one called `name`, and prints; returns {"killed": n, "survived": [names], "false_alarms": [names of equivalent
- * mutants that failed]}; what survived holds the false alarms too. */
+/* Runs all, or the one called `name`, and prints; returns {"killed": n, "survived": [names],
+ * "false_alarms": [names of equivalent mutants that failed], "not_applicable": n}; what survived
+ * holds the false alarms too. */
 json_t *mutants_run(const verify_case *cases, int count, mutants_mode mode, uint64_t without,
                     const char *name);
 

@@ -98,7 +98,9 @@ static bool make_masks(ref_inputs *in, const value_maker *m)
         uint8_t *data = keep(in, "mask", heads * n * keys, 1, false);
         if (!data) return false;
         for (int64_t x = 0; x < heads * n * keys; x++)
-            data[x] = !value_hidden(m, (uint64_t)x, x / keys % n, x % keys);
+            data[x] = value_hidden(m, (uint64_t)x, x / keys % n, x % keys)
+                          ? 0
+                          : (uint8_t)(1 + x * 37 % 255); /* any byte but 0 is true */
         t->mask = (attn_mask){data, 0, n * keys, keys, 1};
     }
     if (p->has_bias) { /* [batch, 1, q_len, kv_len]: broadcast over the heads */

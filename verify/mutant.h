@@ -63,7 +63,7 @@ typedef struct mutant {
 
 /* Ends with a mutant without a name. */
 extern const mutant mutants_of_scores[], mutants_of_masks[], mutants_of_memory[],
-    mutants_of_numbers[], mutants_of_state[], mutants_equivalent[];
+    mutants_of_numbers[], mutants_of_state[], mutants_later[], mutants_equivalent[];
 
 /* Mutant number `index` of all, in the order above; NULL beyond the last. */
 const mutant *mutant_at(int index);

@@ -239,7 +239,8 @@ const attn_kernel *mutant_kernel(const mutant *m)
 const mutant *mutant_at(int index)
 {
     const mutant *const lists[] = {mutants_of_scores,  mutants_of_masks, mutants_of_memory,
-                                   mutants_of_numbers, mutants_of_state, mutants_equivalent};
+                                   mutants_of_numbers, mutants_of_state, mutants_later,
+                                   mutants_equivalent};
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (const mutant *m = lists[l]; m->name; m++)
             if (index-- == 0) return m;
