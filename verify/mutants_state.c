@@ -333,7 +333,7 @@ const mutant mutants_of_state[] = {
      {.finish = empty_row_unwritten}},
     {"zeros-unwritten",
      "class: an output thought to be zero already",
-     "poison-outputs",
+     "bound gauss",
      {.finish = zeros_unwritten}},
     {"sum-shared-by-threads",
      "ggml-org/llama.cpp#13438: a race on the row state",
