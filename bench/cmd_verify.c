@@ -7,46 +7,63 @@
 
 #include "bench/command.h"
 #include "bench/machine.h"
-#include "verify/verify.h"
+#include "bench/mutants.h"
+#include "verify/plugin.h"
+#include "verify/worker.h"
+
+/* What is judged: a kernel of the table, a mutant, or a plug-in, and how a replay line names it. */
+typedef struct subject {
+    worker_open *open;
+    const void *context;
+    const attn_kernel *kernel; /* of the table, else NULL */
+    const char *option, *name;
+} subject;
 
 typedef struct session {
-    const attn_kernel *kernels[256];
-    int kernel_count;
+    subject subjects[256];
+    int subject_count;
     verify_case *cases;
     int case_count;
     int64_t seed, threads, seconds;
-    bool tap;
-    int passed, failed, skipped, printed;
+    uint64_t without;
+    bool tap, suite, all_kernels; /* suite: the cases are one, not --problems */
+    json_t *mutants;              /* NULL if they did not run */
+    int passed, failed, skipped, printed, shrunk;
     json_t *results; /* NULL if not wanted */
     double worst;
 } session;
 
 /* ---- what to run ---------------------------------------------------------------------- */
 
-static int index_of(const char *name, const char *const *names, int count)
+/* The index of `name` (NULL = any, -1) among the legal ones, or an error. */
+static int choose(const char *option, const char *name, const char *const *names, int count,
+                  int *index)
 {
-    for (int i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0) return i;
-    return -1;
+    char legal[256] = "";
+    *index = -1;
+    if (!name) return EXIT_RIGHT;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(name, names[i]) == 0) return *index = i, EXIT_RIGHT;
+        size_t used = strlen(legal);
+        snprintf(legal + used, sizeof legal - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    return command_error("--%s is \"%.40s\"; legal are %s", option, name, legal);
 }
 
-/* Keeps the cases whose inputs and layout were asked for (NULL = all). */
-static int filter_cases(session *s, const char *inputs, const char *layout)
+/* Keeps the cases whose inputs and layout were asked for (NULL = all), and puts all in `place`. */
+static int filter_cases(session *s, const char *inputs, const char *layout, const char *place)
 {
-    int kind = inputs ? index_of(inputs, ref_distribution_names, REF_DISTRIBUTIONS) : 0;
-    int place = layout ? index_of(layout, ref_layout_names, REF_LAYOUTS) : 0, kept = 0;
-    if (kind < 0)
-        return command_error(
-            "--inputs is \"%.40s\"; legal are gauss, wide, ascending, descending, low, cancel, "
-            "same-sign, big-v, heavy, zero-q, subnormal, gather, uniform",
-            inputs);
-    if (place < 0)
-        return command_error("--layout is \"%.40s\"; legal are heads-first, rows-first, gaps",
-                             layout);
-    for (int c = 0; c < s->case_count; c++)
-        if ((!inputs || (int)s->cases[c].inputs == kind) &&
-            (!layout || (int)s->cases[c].layout == place))
-            s->cases[kept++] = s->cases[c];
+    int kind, order, side, kept = 0;
+    if (choose("inputs", inputs, ref_distribution_names, REF_DISTRIBUTIONS, &kind) ||
+        choose("layout", layout, ref_layout_names, REF_LAYOUTS, &order) ||
+        choose("place", place, verify_place_names, VERIFY_PLACES, &side))
+        return EXIT_USAGE;
+    for (int c = 0; c < s->case_count; c++) {
+        verify_case one = s->cases[c];
+        if (side >= 0) one.place = (verify_place)side;
+        if ((kind < 0 || (int)one.inputs == kind) && (order < 0 || (int)one.layout == order))
+            s->cases[kept++] = one;
+    }
     s->case_count = kept;
     return kept ? EXIT_RIGHT
                 : command_error("no case is left; \"%s\" does not suit these problems", inputs);
@@ -58,11 +75,12 @@ static int64_t bytes_needed(const session *s, const attn_problem *p)
 {
     double bytes = 2.0 * (double)ref_inputs_bytes(p) +
                    96.0 * (double)(p->kv_len + p->v_dim) * (double)s->threads;
-    for (int k = 0; k < s->kernel_count; k++)
-        if (!attn_supports(s->kernels[k], p))
-            bytes =
-                fmax(bytes, 2.0 * (double)ref_inputs_bytes(p) +
-                                (double)attn_scratch_bytes(s->kernels[k], p, (int)s->threads + 2));
+    for (int k = 0; k < s->subject_count; k++) {
+        const attn_kernel *kernel = s->subjects[k].kernel;
+        if (kernel && !attn_supports(kernel, p))
+            bytes = fmax(bytes, 2.0 * (double)ref_inputs_bytes(p) +
+                                    (double)attn_scratch_bytes(kernel, p, (int)s->threads + 2));
+    }
     return bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX;
 }
 
@@ -88,36 +106,112 @@ static int add_problems(session *s, const char *list)
                          : command_error("--problems is empty; an example is \"h8q64d32c q5d3\"");
 }
 
+/* Names of features with commas, as bits. */
+static int choose_features(const char *list, uint64_t *bits)
+{
+    for (const char *at = list; at && *at;) {
+        char name[32];
+        size_t length = strcspn(at, ",");
+        int f = 0;
+        snprintf(name, sizeof name, "%.*s", (int)length, at);
+        while (f < VERIFY_FEATURES && strcmp(name, verify_feature_name(f)) != 0) f++;
+        if (f == VERIFY_FEATURES)
+            return command_error("--without: unknown \"%.30s\"; see the columns of --mutants",
+                                 name);
+        *bits |= UINT64_C(1) << f;
+        at += length + (at[length] == ',');
+    }
+    return EXIT_RIGHT;
+}
+
 static int choose_cases(session *s, const char *problems, const char *suite, const char *inputs,
-                        const char *layout)
+                        const char *layout, const char *place)
 {
     if (problems && add_problems(s, problems)) return EXIT_USAGE;
     if (!problems) s->cases = verify_suite(suite, (uint64_t)s->seed, &s->case_count);
-    if (!s->cases) return command_error("--suite is \"%.40s\"; legal is quick", suite);
-    return filter_cases(s, inputs, layout);
+    if (!s->cases) return command_error("--suite is \"%.40s\"; legal are quick, full", suite);
+    return filter_cases(s, inputs, layout, place);
 }
 
 /* ---- reporting ------------------------------------------------------------------------ */
 
 static const char *const status_names[] = {"pass", "fail", "skip"};
 
-static void report_json(session *s, const attn_kernel *kernel, const verify_case *c,
+static void report_json(session *s, const subject *one, const verify_case *c,
                         const verify_report *r)
 {
     char key[192], replay[384], command[512];
     attn_problem_print(&c->problem, key, sizeof key);
     verify_replay(c, replay, sizeof replay);
-    snprintf(command, sizeof command, "attest verify --kernels %s %s", kernel->name, replay);
-    json_t *entry = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kernel", kernel->name, "case",
-                              key, "inputs", ref_distribution_names[c->inputs], "layout",
-                              ref_layout_names[c->layout], "status", status_names[r->status],
-                              "reason", r->reason, "replay", command);
+    snprintf(command, sizeof command, "attest verify --%s %s %s", one->option, one->name, replay);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kernel", one->name, "case", key, "inputs",
+                  ref_distribution_names[c->inputs], "layout", ref_layout_names[c->layout],
+                  "status", status_names[r->status], "reason", r->reason, "replay", command);
     json_object_set_new(entry, "bound_share",
                         isfinite(r->share) ? json_real(r->share) : json_null());
     json_array_append_new(s->results, entry);
 }
 
-static void report(session *s, const attn_kernel *kernel, const verify_case *c,
+/* Lines of text with a prefix: "# " in TAP, two spaces otherwise. */
+static void print_lines(const char *prefix, const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = text + strcspn(text, "\n");
+        printf("%s%.*s\n", prefix, (int)(end - text), text);
+    }
+}
+
+typedef struct shrinking {
+    session *s;
+    worker *w;
+    uint64_t failed; /* parts of the failure that must remain */
+} shrinking;
+
+static verify_report check(session *s, worker *w, const verify_case *c)
+{
+    verify_options options = {.threads = (int)s->threads, .relations = true, .without = s->without};
+    return worker_check(w, c, options);
+}
+
+static bool still_fails(void *context, const verify_case *c)
+{
+    shrinking *x = context;
+    verify_report r = command_interrupted() ? (verify_report){0} : check(x->s, x->w, c);
+    return r.status == VERIFY_FAIL && (r.failed & x->failed);
+}
+
+/* The first failures of a kernel are reduced to their smallest problem; a hang costs too long. */
+static verify_case smallest(session *s, worker *w, const verify_case *c, const verify_report *r)
+{
+    enum { SHRUNK_FAILURES = 3, TRIES = 200 };
+    bool hangs = r->failed >> VERIFY_WATCHDOG & 1;
+    if (s->shrunk++ >= SHRUNK_FAILURES || hangs || !w) return *c;
+    return verify_shrink(*c, TRIES, still_fails, &(shrinking){s, w, r->failed});
+}
+
+static void report_failure(session *s, worker *w, const subject *one, const verify_case *c,
+                           const verify_report *r)
+{
+    const char *prefix = s->tap ? "# " : "  ";
+    char replay[384], parts[256] = "";
+    for (int p = 0; p < VERIFY_PARTS; p++)
+        if (r->failed >> p & 1)
+            snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s",
+                     verify_part_names[p]);
+    verify_replay(c, replay, sizeof replay);
+    print_lines(prefix, r->reason);
+    printf("%sfailed:%s; %lld of %lld elements are wrong\n", prefix, parts, (long long)r->wrong,
+           (long long)r->compared);
+    print_lines(prefix, r->picture);
+    printf("%sreplay: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
+    verify_case small = smallest(s, w, c, r);
+    verify_replay(&small, replay, sizeof replay);
+    if (s->shrunk <= 3)
+        printf("%ssmallest: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
+}
+
+static void report(session *s, worker *w, const subject *one, const verify_case *c,
                    const verify_report *r)
 {
     char replay[384];
@@ -126,43 +220,53 @@ static void report(session *s, const attn_kernel *kernel, const verify_case *c,
     bool bounded =
         r->status == VERIFY_PASS && c->inputs < REF_GATHER; /* probes have no bound to use up */
     if (bounded && r->share > s->worst) s->worst = r->share;
-    if (s->results) report_json(s, kernel, c, r);
+    if (s->results) report_json(s, one, c, r);
     verify_replay(c, replay, sizeof replay);
-    if (s->tap) {
+    if (s->tap)
         printf("%sok %d - %s %s%s%s\n", r->status == VERIFY_FAIL ? "not " : "", ++s->printed,
-               kernel->name, replay, r->status == VERIFY_SKIP ? " # SKIP " : "",
+               one->name, replay, r->status == VERIFY_SKIP ? " # SKIP " : "",
                r->status == VERIFY_SKIP ? r->reason : "");
-        if (r->status == VERIFY_FAIL) printf("# %s\n", r->reason);
-    } else if (r->status == VERIFY_FAIL) {
-        command_progress_end();
-        printf("FAIL %s %s\n  %s\n  replay: attest verify --kernels %s %s\n", kernel->name,
-               ref_distribution_names[c->inputs], r->reason, kernel->name, replay);
-    }
+    if (r->status != VERIFY_FAIL) return;
+    command_progress_end();
+    if (!s->tap) printf("FAIL %s %s\n", one->name, ref_distribution_names[c->inputs]);
+    report_failure(s, w, one, c, r);
 }
 
 /* ---- running -------------------------------------------------------------------------- */
 
-static void run_kernel(session *s, int k, double *done, double total)
+static const attn_kernel *open_kernel(const void *context, char *reason, size_t size)
 {
-    const attn_kernel *kernel = s->kernels[k];
-    const char *missing = attn_isa_missing(kernel->isa);
+    (void)reason, (void)size;
+    return context;
+}
+
+static const attn_kernel *open_mutant(const void *context, char *reason, size_t size)
+{
+    (void)reason, (void)size;
+    return mutant_kernel(context);
+}
+
+static void run_subject(session *s, const subject *one, double *done, double total)
+{
+    const char *missing = one->kernel ? attn_isa_missing(one->kernel->isa) : NULL;
+    worker *w = missing ? NULL : worker_new(one->open, one->context, WORKER_SECONDS);
     int before[] = {s->passed, s->failed, s->skipped};
     double worst = s->worst;
     s->worst = 0;
+    s->shrunk = 0;
     for (int c = 0; c < s->case_count && !command_interrupted(); c++, ++*done) {
         verify_report r = {.status = VERIFY_SKIP};
-        snprintf(r.reason, sizeof r.reason, "%s", missing ? missing : "");
-        if (!missing)
-            r = verify_check(kernel, &s->cases[c], (verify_options){(int)s->threads, 0, true});
-        report(s, kernel, &s->cases[c], &r);
-        command_progress(kernel->name, *done, total);
+        snprintf(r.reason, sizeof r.reason, "%s", missing ? missing : "no memory for a worker");
+        if (w) r = check(s, w, &s->cases[c]);
+        report(s, w, one, &s->cases[c], &r);
+        command_progress(one->name, *done, total);
     }
+    worker_free(w);
     command_progress_end();
-    if (!s->tap && missing) printf("%-16s skipped: %s\n", kernel->name, missing);
+    if (!s->tap && missing) printf("%-16s skipped: %s\n", one->name, missing);
     if (!s->tap && !missing)
-        printf("%-16s %4d passed %3d failed %3d skipped   worst share of bound %.3f\n",
-               kernel->name, s->passed - before[0], s->failed - before[1], s->skipped - before[2],
-               s->worst);
+        printf("%-16s %4d passed %3d failed %3d skipped   worst share of bound %.3f\n", one->name,
+               s->passed - before[0], s->failed - before[1], s->skipped - before[2], s->worst);
     s->worst = fmax(worst, s->worst);
 }
 
@@ -173,26 +277,72 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* All kernels on all cases; with --time again and again under new seeds until the time is up. */
+/* Other cases for the next pass: new random ones for a suite, new seeds for named problems. */
+static void renew_cases(session *s, uint64_t pass)
+{
+    for (int c = 0; c < s->case_count; c++) {
+        if (s->suite) s->cases[c] = verify_random((uint64_t)s->seed + pass, (uint64_t)c);
+        else s->cases[c].seed = (uint64_t)s->seed + pass;
+    }
+}
+
+static void run_mutants(session *s)
+{
+    if (s->tap || !s->suite || !s->all_kernels || command_interrupted()) return;
+    s->mutants = mutants_run(s->cases, s->case_count, MUTANTS_BRIEF, s->without, NULL);
+    if (json_array_size(json_object_get(s->mutants, "survived"))) s->failed++;
+}
+
+static void run_mutants_only(session *s, mutants_mode mode, const char *name)
+{
+    s->mutants = mutants_run(s->cases, s->case_count, mode, s->without, name);
+    s->failed = (int)json_array_size(json_object_get(s->mutants, "survived"));
+    s->passed = (int)json_integer_value(json_object_get(s->mutants, "killed"));
+    printf("%d passed, %d failed, %d skipped\n", s->passed, s->failed, s->skipped);
+}
+
+/* All kernels on all cases; with --time again and again until the time is up. */
 static void run_all(session *s)
 {
     double start = now();
+    int count = s->case_count, kernels = s->subject_count;
     if (s->tap) puts("TAP version 13");
     command_print_unbuilt("# ");
     for (uint64_t pass = 0;; pass++) {
         double done = 0;
-        for (int c = 0; c < s->case_count; c++) s->cases[c].seed = (uint64_t)s->seed + pass;
-        for (int k = 0; k < s->kernel_count && !command_interrupted(); k++)
-            run_kernel(s, k, &done, (double)s->kernel_count * s->case_count);
+        if (pass > 0) renew_cases(s, pass);
+        for (int k = 0; k < kernels && !command_interrupted(); k++)
+            run_subject(s, &s->subjects[k], &done, (double)kernels * count);
+        if (pass == 0) run_mutants(s);
         if (command_interrupted() || now() - start >= (double)s->seconds) break;
     }
     double seconds = now() - start;
     if (s->tap) printf("1..%d\n", s->printed);
     printf("# seed %lld, %d kernels x %d cases, %.1f s, %.0f cases/s, worst share %.3f\n",
-           (long long)s->seed, s->kernel_count, s->case_count, seconds,
+           (long long)s->seed, kernels, count, seconds,
            (s->passed + s->failed) / (seconds > 0 ? seconds : 1), s->worst);
     printf("%s%d passed, %d failed, %d skipped\n", s->tap ? "# " : "", s->passed, s->failed,
            s->skipped);
+}
+
+/* The one subject of --plugin or --mutant, or the kernels of the list. */
+static int choose_subjects(session *s, const char *kernels, const char *plugin, const char *name)
+{
+    const attn_kernel *table[256];
+    const mutant *wrong = name ? mutant_find(name) : NULL;
+    if ((kernels != NULL) + (plugin != NULL) + (name != NULL) > 1)
+        return command_error("verify: one of --kernels, --plugin and --mutant");
+    if (name && !wrong)
+        return command_error("--mutant is \"%.40s\"; --mutants prints the legal names", name);
+    s->subject_count = 1;
+    if (plugin) s->subjects[0] = (subject){plugin_open, plugin, NULL, "plugin", plugin};
+    if (name) s->subjects[0] = (subject){open_mutant, wrong, NULL, "mutant", name};
+    s->all_kernels = !kernels && !plugin && !name;
+    if (plugin || name) return EXIT_RIGHT;
+    if (command_kernels(kernels ? kernels : "all", table, &s->subject_count)) return EXIT_USAGE;
+    for (int k = 0; k < s->subject_count; k++)
+        s->subjects[k] = (subject){open_kernel, table[k], table[k], "kernels", table[k]->name};
+    return EXIT_RIGHT;
 }
 
 /* An ISA that is known and cannot run here is a wrong machine, not a wrong command. */
@@ -222,9 +372,10 @@ static int outcome(session *s, const char *json)
 {
     int status = s->failed ? EXIT_WRONG : s->passed ? EXIT_RIGHT : EXIT_SKIPPED;
     if (json) {
-        json_t *all = json_pack("{s:i, s:i, s:i, s:I, s:b, s:O}", "passed", s->passed, "failed",
-                                s->failed, "skipped", s->skipped, "seed", (json_int_t)s->seed,
-                                "interrupted", command_interrupted(), "results", s->results);
+        json_t *all =
+            json_pack("{s:i, s:i, s:i, s:I, s:b, s:O*, s:O}", "passed", s->passed, "failed",
+                      s->failed, "skipped", s->skipped, "seed", (json_int_t)s->seed, "interrupted",
+                      command_interrupted(), "mutants", s->mutants, "results", s->results);
         if (command_write_json(json, all)) return EXIT_USAGE;
     }
     if (!command_interrupted()) return status;
@@ -234,18 +385,27 @@ static int outcome(session *s, const char *json)
 
 int cmd_verify(int argc, char **argv)
 {
-    const char *kernels = "all", *problems = NULL, *suite = "quick", *seed = NULL, *seconds = NULL;
-    const char *require = NULL, *json = NULL, *inputs = NULL, *layout = NULL, *threads = NULL;
+    const char *kernels = NULL, *plugin = NULL, *wrong = NULL, *problems = NULL, *suite = "quick",
+               *seed = NULL, *seconds = NULL;
+    const char *require = NULL, *json = NULL, *inputs = NULL, *layout = NULL, *place = NULL;
+    const char *threads = NULL, *without = NULL;
+    bool mutants = false, ablation = false;
     session s = {.seed = 1, .threads = 1};
     const command_option options[] = {
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
+        {"plugin", &plugin, NULL, "FILE  a kernel in a shared library (verify/README.md)"},
+        {"mutant", &wrong, NULL, "NAME  a wrong kernel, to see what a failure looks like"},
         {"problems", &problems, NULL, "LIST  problem keys with spaces, instead of a suite"},
-        {"suite", &suite, NULL, "NAME  quick (default)"},
+        {"suite", &suite, NULL, "NAME  quick (default) or full"},
+        {"without", &without, NULL, "LIST  leave out parts, inputs, layouts or places"},
+        {"mutants", NULL, &mutants, "print which check kills which wrong kernel"},
+        {"ablation", NULL, &ablation, "print what lives when one check is left out"},
         {"inputs", &inputs, NULL, "NAME  only this distribution, e.g. gather"},
         {"layout", &layout, NULL, "NAME  only this memory layout, e.g. gaps"},
+        {"place", &place, NULL, "NAME  only right or left of a guard page, or heap"},
         {"seed", &seed, NULL, "N  seed of the inputs (1)"},
         {"threads", &threads, NULL, "N  threads of the first run (1)"},
-        {"time", &seconds, NULL, "S  repeat under new seeds for S seconds"},
+        {"time", &seconds, NULL, "S  go on with new random cases for S seconds"},
         {"require", &require, NULL, "ISA  fail unless this ISA runs here"},
         {"json", &json, NULL, "FILE  write all verdicts as JSON"},
         {"tap", NULL, &s.tap, "print TAP 13"},
@@ -261,22 +421,27 @@ int cmd_verify(int argc, char **argv)
     if (positional) return command_error("verify: unexpected argument \"%.60s\"", argv[1]);
     int required = require_isa(require);
     if (required) return required;
-    if (s.tap && skip_in_tap(kernels)) return EXIT_RIGHT;
-    if (command_kernels(kernels, s.kernels, &s.kernel_count) ||
+    if (s.tap && kernels && skip_in_tap(kernels)) return EXIT_RIGHT;
+    if (choose_subjects(&s, kernels, plugin, wrong) ||
         command_int("seed", seed, 0, INT64_MAX / 2, &s.seed) ||
         command_int("time", seconds, 0, 86400, &s.seconds) ||
+        choose_features(without, &s.without) ||
         command_int("threads", threads, 1, ATTN_MAX_THREADS - 2, &s.threads) ||
         command_can_start(s.threads + 2) || /* every case runs again with two more */
         (json && command_can_write(json)))
         return EXIT_USAGE;
-    int status = choose_cases(&s, problems, suite, inputs, layout);
+    int status = choose_cases(&s, problems, suite, inputs, layout, place);
     if (status == EXIT_RIGHT) {
         command_reserve_stdout(json);
         if (json) s.results = json_array();
         command_catch_interrupt();
-        run_all(&s);
+        s.suite = !problems;
+        if (mutants || ablation)
+            run_mutants_only(&s, ablation ? MUTANTS_ABLATION : MUTANTS_MATRIX, wrong);
+        else run_all(&s);
         status = outcome(&s, json);
         json_decref(s.results);
+        json_decref(s.mutants);
     }
     free(s.cases);
     return status;

@@ -25,7 +25,7 @@ static const double most_steal = 0.02;
 
 static verify_case timed_case(const measure_group *g)
 {
-    return (verify_case){g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed};
+    return (verify_case){g->problem, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, g->seed};
 }
 
 /* Runs `calls` calls; returns seconds, or a negative number if the kernel refused. */
@@ -60,7 +60,7 @@ static verify_report no_memory(verify_report r)
 static void prepare_arm(measure_group *g, measure_arm *arm, ref_inputs *in)
 {
     verify_case timed = timed_case(g), probe = timed;
-    verify_options options = {.threads = g->threads, .rows = 0, .repeat = false};
+    verify_options options = {.threads = g->threads};
     void *scratch = new_scratch(scratch_bytes(g, arm));
     if (!scratch) {
         arm->verdict = no_memory(arm->verdict);

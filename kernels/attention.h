@@ -223,6 +223,9 @@ enum { ATTN_MAX_THREADS = 1024 };
 /* Bytes of scratch that attn_run needs with this many threads (>= 1); INT64_MAX if it overflows. */
 int64_t attn_scratch_bytes(const attn_kernel *kernel, const attn_problem *problem, int threads);
 
+/* How many of them, at the start, hold the partial results of pieces, which all threads share. */
+int64_t attn_partial_bytes(const attn_kernel *kernel, const attn_problem *problem);
+
 /* Computes O, and lse and weights if wanted. exec may be NULL. A problem with no batch, head or
  * query row is legal and writes nothing. */
 attn_status attn_run(const attn_kernel *kernel, const attn_problem *problem,

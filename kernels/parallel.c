@@ -4,7 +4,7 @@
  * the keys). The cut depends on the kernel and the problem only, every slice is computed by one
  * thread, and no slice reads what another writes: the result has the same bits for any number of
  * threads. Slices are handed out one at a time, since causal slices differ in work by a factor.
- * Partial results of pieces lie behind the scratch of the threads and are merged at the end. */
+ * Partial results of pieces lie before the scratch of the threads and are merged at the end. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,16 +56,24 @@ static int useful_threads(const attn_kernel *kernel, const attn_problem *p, int 
     return slices < threads ? (int)slices : threads;
 }
 
-int64_t attn_scratch_bytes(const attn_kernel *kernel, const attn_problem *problem, int threads)
+int64_t attn_partial_bytes(const attn_kernel *kernel, const attn_problem *problem)
 {
     cut c = cut_of(kernel, problem);
-    int64_t total, partial;
+    int64_t bytes;
+    if (__builtin_mul_overflow(4 * c.partial_floats, c.slices, &bytes) ||
+        bytes > INT64_MAX - SCRATCH_ALIGN)
+        return INT64_MAX;
+    return (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN;
+}
+
+int64_t attn_scratch_bytes(const attn_kernel *kernel, const attn_problem *problem, int threads)
+{
+    int64_t total;
     if (__builtin_mul_overflow(bytes_per_thread(kernel, problem),
                                useful_threads(kernel, problem, threads), &total) ||
-        __builtin_mul_overflow(4 * c.partial_floats, c.slices, &partial) ||
-        __builtin_add_overflow(total, partial, &total))
+        __builtin_add_overflow(total, attn_partial_bytes(kernel, problem), &total))
         return INT64_MAX;
-    return (total + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN;
+    return total;
 }
 
 /* Slice s of the cut; partial results, if it has any, in `partials`. */
@@ -89,13 +97,13 @@ static void run_slices(const attn_kernel *kernel, const attn_problem *p, const a
 {
     cut c = cut_of(kernel, p);
     int64_t stride = bytes_per_thread(kernel, p);
-    float *partials = (float *)(scratch + stride * threads);
+    float *partials = (float *)scratch;
+    char *own = scratch + attn_partial_bytes(kernel, p);
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(dynamic, 1)
         for (int64_t s = 0; s < c.slices; s++)
-            kernel->run(p, t, slice_of(&c, p, s, partials),
-                        scratch + stride * omp_get_thread_num());
+            kernel->run(p, t, slice_of(&c, p, s, partials), own + stride * omp_get_thread_num());
         if (c.pieces > 1)
 #pragma omp for schedule(static)
             for (int64_t s = 0; s < c.slices; s += c.pieces)

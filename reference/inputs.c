@@ -1,7 +1,7 @@
 /* inputs.c: seeded tensors, the same bits on every machine.
  *
- * values.c says which numbers; here they are laid out. Logical values do not depend on the layout;
- * what lies in gaps and behind masks is NaN. */
+ * values.c says which numbers; here they are laid out, on the heap or in memory that the caller
+ * brings. Logical values do not depend on the layout; what lies in gaps and behind masks is NaN. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,50 +11,62 @@
 const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps"};
 
 enum {
-    MARGIN = 64,            /* elements before and after every buffer */
+    MARGIN = 64, /* elements before and after every buffer on the heap */
+    Q_GAP = 3,
+    K_GAP = 1,
+    V_GAP = 2,
+    OUT_GAP = 5,            /* of REF_GAPS, in elements; all different */
     POISON_PAIRS = 1 << 24, /* larger problems keep their unseen keys: the search costs a pass */
 };
 
 /* ---- memory --------------------------------------------------------------------------- */
 
-static void *keep(ref_inputs *in, int64_t count, size_t size)
+static void *keep(ref_inputs *in, const char *name, int64_t count, size_t size, bool output)
 {
-    void *block = calloc((size_t)count + (count == 0), size);
+    size_t bytes = (size_t)count * size;
+    void *block = in->memory.take ? in->memory.take(in->memory.owner, name, bytes, output)
+                                  : calloc((size_t)count + (count == 0), size);
     if (!block) return NULL;
     in->blocks[in->block_count].data = block;
-    in->blocks[in->block_count++].bytes = (size_t)count * size;
+    in->blocks[in->block_count].output = output;
+    in->blocks[in->block_count++].bytes = bytes;
     return block;
 }
 
-/* Strides of a [batch, heads, len, dim] tensor, and its elements from first to last. */
+/* Strides of a [batch, heads, len, dim] tensor, and the elements of its memory. */
 typedef struct shape {
     int64_t batch, heads, len, dim, batch_stride, head_stride, row_stride, offset, total;
 } shape;
 
-static shape shape_of(ref_layout layout, int64_t batch, int64_t heads, int64_t len, int64_t dim)
+static shape shape_of(int64_t gap, ref_layout layout, int64_t batch, int64_t heads, int64_t len,
+                      int64_t dim)
 {
-    int64_t gap = layout == REF_GAPS ? 3 : 0;
+    if (layout != REF_GAPS) gap = 0;
     shape s = {.batch = batch, .heads = heads, .len = len, .dim = dim};
     s.row_stride = dim + gap;
     s.head_stride = len * s.row_stride + gap;
     if (layout == REF_ROWS_FIRST) s.row_stride = heads * dim, s.head_stride = dim;
-    s.batch_stride = heads * len * dim + (layout == REF_GAPS ? heads * (3 * len + 3) + 5 : 0);
-    s.offset = MARGIN + gap;
-    s.total = batch * s.batch_stride + 2 * MARGIN + gap;
+    s.batch_stride = heads * len * dim + (gap ? heads * gap * (len + 1) + 5 : 0);
+    if (batch > 0 && heads > 0 && len > 0 && dim > 0)
+        s.total = (batch - 1) * s.batch_stride + (heads - 1) * s.head_stride +
+                  (len - 1) * s.row_stride + dim;
     return s;
 }
 
-static float *room(ref_inputs *in, const shape *s)
+/* Memory from the first to the last element, all canaries; on the heap with margins around it. */
+static float *room(ref_inputs *in, const char *name, shape *s, bool output)
 {
-    float *data = keep(in, s->total, sizeof *data);
-    for (int64_t x = 0; data && x < s->total; x++) memcpy(&data[x], &(int32_t){REF_CANARY}, 4);
+    if (!in->memory.take) s->offset = MARGIN, s->total += 2 * MARGIN;
+    int32_t fill = !output && in->memory.clean_gaps ? 0 : REF_CANARY;
+    float *data = keep(in, name, s->total, sizeof *data, output);
+    for (int64_t x = 0; data && x < s->total; x++) memcpy(&data[x], &fill, 4);
     return data;
 }
 
-static bool make_output(ref_inputs *in, shape s, attn_output *view, ref_buffer *buffer)
+static bool make_output(ref_inputs *in, const char *name, shape s, attn_output *view,
+                        ref_buffer *buffer)
 {
-    float *data = room(in, &s);
-    if (data) in->blocks[in->block_count - 1].output = true;
+    float *data = room(in, name, &s, true);
     *buffer = (ref_buffer){data, s.total};
     if (data) *view = (attn_output){data + s.offset, s.batch_stride, s.head_stride, s.row_stride};
     return data;
@@ -63,7 +75,8 @@ static bool make_output(ref_inputs *in, shape s, attn_output *view, ref_buffer *
 static bool make_input(ref_inputs *in, const value_maker *m, value_stream which, shape s,
                        attn_input *view)
 {
-    float *data = room(in, &s);
+    static const char *const names[] = {[VALUE_Q] = "q", [VALUE_K] = "k", [VALUE_V] = "v"};
+    float *data = room(in, names[which], &s, false);
     if (!data) return false;
     *view = (attn_input){data + s.offset, s.batch_stride, s.head_stride, s.row_stride};
     uint64_t at = 0;
@@ -82,14 +95,16 @@ static bool make_masks(ref_inputs *in, const value_maker *m)
     attn_tensors *t = &in->tensors;
     int64_t n = p->q_len, keys = p->kv_len, heads = p->q_heads;
     if (p->has_mask) { /* [1, q_heads, q_len, kv_len]: broadcast over the batch */
-        uint8_t *data = keep(in, heads * n * keys, 1);
+        uint8_t *data = keep(in, "mask", heads * n * keys, 1, false);
         if (!data) return false;
         for (int64_t x = 0; x < heads * n * keys; x++)
-            data[x] = !value_hidden(m, (uint64_t)x, x / keys % n, x % keys);
+            data[x] = value_hidden(m, (uint64_t)x, x / keys % n, x % keys)
+                          ? 0
+                          : (uint8_t)(1 + x * 37 % 255); /* any byte but 0 is true */
         t->mask = (attn_mask){data, 0, n * keys, keys, 1};
     }
     if (p->has_bias) { /* [batch, 1, q_len, kv_len]: broadcast over the heads */
-        float *data = keep(in, p->batch * n * keys, sizeof *data);
+        float *data = keep(in, "bias", p->batch * n * keys, sizeof *data, false);
         if (!data) return false;
         for (int64_t x = 0; x < p->batch * n * keys; x++) data[x] = value_bias(m, (uint64_t)x);
         t->bias = (attn_bias){data, n * keys, 0, keys, 1};
@@ -100,8 +115,8 @@ static bool make_masks(ref_inputs *in, const value_maker *m)
 static bool make_batch_values(ref_inputs *in, const value_maker *m)
 {
     const attn_problem *p = m->p;
-    int64_t *lens = keep(in, p->batch, sizeof *lens),
-            *offsets = keep(in, p->batch, sizeof *offsets);
+    int64_t *lens = keep(in, "kv_lens", p->batch, sizeof *lens, false),
+            *offsets = keep(in, "q_offsets", p->batch, sizeof *offsets, false);
     if (!lens || !offsets) return false;
     for (int64_t b = 0; b < p->batch; b++) {
         uint64_t key = value_key(m, VALUE_LENS), room_left = (uint64_t)p->kv_len + 1;
@@ -119,9 +134,9 @@ static bool make_batch_values(ref_inputs *in, const value_maker *m)
 static bool make_head_values(ref_inputs *in, const value_maker *m)
 {
     const attn_problem *p = m->p;
-    float *slopes = keep(in, p->q_heads, sizeof *slopes),
-          *sinks = keep(in, p->q_heads, sizeof *sinks);
-    float *vector = keep(in, p->qk_dim, sizeof *vector);
+    float *slopes = keep(in, "alibi_slopes", p->q_heads, sizeof *slopes, false),
+          *sinks = keep(in, "sinks", p->q_heads, sizeof *sinks, false);
+    float *vector = keep(in, "score_vector", p->qk_dim, sizeof *vector, false);
     if (!slopes || !sinks || !vector) return false;
     for (int64_t h = 0; h < p->q_heads; h++) {
         slopes[h] = m->plain ? 0 : 0.5f / (float)(h + 1);
@@ -211,12 +226,12 @@ int64_t ref_inputs_bytes(const attn_problem *p)
     double rows = (double)p->batch * (double)p->q_heads * (double)p->q_len;
     double keys = (double)p->batch * (double)p->kv_heads * (double)p->kv_len;
     double pairs = (double)p->q_len * (double)p->kv_len;
-    double floats = rows * (double)(p->qk_dim + p->v_dim + 6 + p->wants_lse) +
+    double floats = rows * (double)(p->qk_dim + p->v_dim + 8 + 6 * p->wants_lse) +
                     keys * (double)(p->qk_dim + p->v_dim + 6);
-    if (p->weights) floats += rows * (double)(p->kv_len + 3);
+    if (p->weights) floats += rows * (double)(p->kv_len + 5);
     if (p->has_bias) floats += (double)p->batch * pairs;
     if (p->has_mask) floats += (double)p->q_heads * pairs / 4;
-    floats += (double)p->batch * (8 + 3.0 * (double)(p->q_heads + p->kv_heads)) +
+    floats += (double)p->batch * (20 + 8.0 * (double)(p->q_heads + p->kv_heads)) +
               2.0 * (double)p->q_heads;
     return floats < 0x1p60 ? (int64_t)(4 * floats) + 65536 : INT64_MAX;
 }
@@ -226,15 +241,18 @@ static bool make_all(ref_inputs *in, const value_maker *m, ref_layout layout)
     const attn_problem *p = m->p;
     attn_tensors *t = &in->tensors;
     int64_t b = p->batch, h = p->q_heads, g = p->kv_heads;
-    if (!make_input(in, m, VALUE_Q, shape_of(layout, b, h, p->q_len, p->qk_dim), &t->q) ||
-        !make_input(in, m, VALUE_K, shape_of(layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
-        !make_input(in, m, VALUE_V, shape_of(layout, b, g, p->kv_len, p->v_dim), &t->v) ||
-        !make_output(in, shape_of(layout, b, h, p->q_len, p->v_dim), &t->out, &in->out))
+    if (!make_input(in, m, VALUE_Q, shape_of(Q_GAP, layout, b, h, p->q_len, p->qk_dim), &t->q) ||
+        !make_input(in, m, VALUE_K, shape_of(K_GAP, layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
+        !make_input(in, m, VALUE_V, shape_of(V_GAP, layout, b, g, p->kv_len, p->v_dim), &t->v) ||
+        !make_output(in, "out", shape_of(OUT_GAP, layout, b, h, p->q_len, p->v_dim), &t->out,
+                     &in->out))
         return false;
-    if (p->wants_lse && !make_output(in, shape_of(layout, b, h, p->q_len, 1), &t->lse, &in->lse))
+    if (p->wants_lse &&
+        !make_output(in, "lse", shape_of(OUT_GAP, layout, b, h, p->q_len, 1), &t->lse, &in->lse))
         return false;
     if (p->weights &&
-        !make_output(in, shape_of(layout, b, h, p->q_len, p->kv_len), &t->weights, &in->weights))
+        !make_output(in, "weights", shape_of(OUT_GAP, layout, b, h, p->q_len, p->kv_len),
+                     &t->weights, &in->weights))
         return false;
     return make_masks(in, m) && make_batch_values(in, m) && make_head_values(in, m);
 }
@@ -242,13 +260,20 @@ static bool make_all(ref_inputs *in, const value_maker *m, ref_layout layout)
 ref_inputs *ref_inputs_new(const attn_problem *p, ref_distribution kind, ref_layout layout,
                            uint64_t seed)
 {
+    return ref_inputs_in((ref_memory){0}, p, kind, layout, seed);
+}
+
+ref_inputs *ref_inputs_in(ref_memory memory, const attn_problem *p, ref_distribution kind,
+                          ref_layout layout, uint64_t seed)
+{
     ref_inputs *in = calloc(1, sizeof *in);
     value_maker m = value_maker_of(p, kind, seed);
     if (!in) return NULL;
+    in->memory = memory;
     if (!make_all(in, &m, layout)) return ref_inputs_free(in), NULL;
     if (kind == REF_GATHER) aim_queries(in, &m);
     int64_t pairs = p->batch * p->q_heads * p->q_len * p->kv_len;
-    if (pairs > 0 && pairs <= POISON_PAIRS) poison_unseen(in, p);
+    if (pairs > 0 && pairs <= POISON_PAIRS && !memory.clean_unseen) poison_unseen(in, p);
     return in;
 }
 
@@ -274,6 +299,6 @@ void ref_poison_outputs(ref_inputs *in)
 
 void ref_inputs_free(ref_inputs *in)
 {
-    for (int i = 0; in && i < in->block_count; i++) free(in->blocks[i].data);
+    for (int i = 0; in && !in->memory.take && i < in->block_count; i++) free(in->blocks[i].data);
     free(in);
 }

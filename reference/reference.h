@@ -87,7 +87,7 @@ extern const char *const ref_distribution_names[REF_DISTRIBUTIONS];
 typedef enum ref_layout {
     REF_HEADS_FIRST, /* [batch, heads, len, dim], contiguous */
     REF_ROWS_FIRST,  /* [batch, len, heads, dim], as a packed projection leaves it */
-    REF_GAPS,        /* heads first with a gap after every row and head, NaN inside, odd start */
+    REF_GAPS,        /* heads first with a gap after every row and head, NaN inside */
     REF_LAYOUTS
 } ref_layout;
 extern const char *const ref_layout_names[REF_LAYOUTS];
@@ -98,10 +98,21 @@ typedef struct ref_buffer {
     int64_t floats;
 } ref_buffer;
 
+/* Where tensors are put. `take` returns `bytes` writable bytes for the tensor `name`, exactly from
+ * its first to its last element, or NULL; its owner frees them after ref_inputs_free. All zero: the
+ * heap, with margins. */
+typedef struct ref_memory {
+    void *(*take)(void *owner, const char *name, size_t bytes, bool output);
+    void *owner;
+    bool clean_gaps;   /* zeros in the gaps of inputs, instead of NaN */
+    bool clean_unseen; /* keys that no query sees keep their values, instead of NaN */
+} ref_memory;
+
 /* Tensors for a problem. NaN stands in gaps, in K and V of keys that no query of the batch may see
  * (problems up to 2^24 pairs), and in the outputs before the call (bit pattern REF_CANARY). */
 typedef struct ref_inputs {
     attn_tensors tensors;
+    ref_memory memory;
     ref_buffer out, lse, weights;
     struct {
         void *data;
@@ -124,6 +135,8 @@ int64_t ref_inputs_bytes(const attn_problem *problem);
  * everywhere. */
 ref_inputs *ref_inputs_new(const attn_problem *problem, ref_distribution distribution,
                            ref_layout layout, uint64_t seed);
+ref_inputs *ref_inputs_in(ref_memory memory, const attn_problem *problem,
+                          ref_distribution distribution, ref_layout layout, uint64_t seed);
 void ref_inputs_free(ref_inputs *inputs);
 
 /* A hash of everything a kernel may only read. */

@@ -1,5 +1,7 @@
 /* test_reference.c: is the truth true? Hand-computed rows, two algorithms against each other on
- * random problems, and the same random bits on every machine. */
+ * random problems, and the same random bits on every machine.
+ *
+ *   test_reference [random problems, default 20000] */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "reference/reference.h"
+#include "reference/test_problem.h"
 
 /* One head, two queries, three keys, head size 1; every answer below is worked out by hand. */
 static float q2[2] = {0, 1}, k3[3] = {0, 1, 2}, v3[3] = {6, 3, 0}, out2[2];
@@ -75,28 +77,6 @@ static void hand_cases(void **state)
     expect_row(&p, &t, 0, (6 + 3 * a1) / (1 + a1 + a2), log(1 + a1 + a2));
 }
 
-static attn_problem random_problem(uint64_t seed)
-{
-    uint64_t at = 0;
-#define DRAW(n) ((int64_t)(ref_random(seed, at++) % (uint64_t)(n)))
-    attn_problem p = attn_problem_make(1, 1, 1 + DRAW(9));
-    p.batch = 1 + DRAW(3), p.kv_heads = 1 + DRAW(2), p.q_heads = p.kv_heads * (1 + DRAW(3));
-    p.q_len = 1 + DRAW(6), p.kv_len = DRAW(20), p.v_dim = 1 + DRAW(5);
-    p.causal = DRAW(2), p.q_offset = DRAW(24) - 4;
-    if (DRAW(3) == 0) p.window_left = DRAW(6);
-    if (DRAW(3) == 0) p.window_right = DRAW(6);
-    p.softcap = DRAW(3) ? 0 : 2;
-    p.score = DRAW(4) ? ATTN_DOT : ATTN_ADDITIVE;
-    p.select = (attn_select)(DRAW(2) ? 0 : DRAW(3));
-    p.top_k = p.select == ATTN_TOPK ? 1 + DRAW(5) : 0;
-    p.has_kv_lens = DRAW(3) == 0, p.has_q_offsets = DRAW(4) == 0, p.has_mask = DRAW(3) == 0;
-    p.has_bias = DRAW(3) == 0, p.has_alibi = DRAW(3) == 0;
-    p.has_sinks = p.select != ATTN_HARDMAX && DRAW(3) == 0;
-    p.weights = (attn_weights)DRAW(5);
-#undef DRAW
-    return p;
-}
-
 static double excess(double a, double b, double bound)
 {
     if (isnan(a) || isnan(b)) return isnan(a) && isnan(b) ? 0 : INFINITY;
@@ -126,12 +106,14 @@ static double compare_row(const attn_problem *p, const attn_tensors *t, ref_plac
     return worst;
 }
 
+static uint64_t problems = 20000;
+
 static void two_algorithms_agree(void **state)
 {
     (void)state;
     double worst = 0;
     int64_t rows = 0;
-    for (uint64_t seed = 0; seed < 20000; seed++) {
+    for (uint64_t seed = 0; seed < problems; seed++) {
         attn_problem p = random_problem(seed);
         ref_distribution kind = (ref_distribution)(seed % REF_GATHER);
         attn_error error;
@@ -152,6 +134,76 @@ static void two_algorithms_agree(void **state)
         ref_row_free(a), ref_row_free(b), ref_inputs_free(in);
     }
     print_message("%d rows, at most %.3g of the bound for u = 2^-53\n", (int)rows, worst);
+}
+
+/* Relations that follow from the formula and are weaker than the bound: they are asked of the truth
+ * itself. One query, N keys; K, V and bias have room for twice as many. */
+enum { N = 12, D = 5 };
+typedef struct keys {
+    float q[D], k[2 * N * D], v[2 * N * D], bias[2 * N];
+} keys;
+
+static ref_row *row_of_keys(keys *x, int64_t first, int64_t count, attn_problem *p)
+{
+    attn_tensors t = {.q = {x->q, D, D, D},
+                      .k = {x->k + first * D, 0, 0, D},
+                      .v = {x->v + first * D, 0, 0, D},
+                      .bias = {x->bias + first, 0, 0, 0, 1}};
+    *p = attn_problem_make(1, 1, D);
+    p->kv_len = count, p->has_bias = true;
+    attn_claims claims = ref_default_claims(p);
+    ref_row *row = ref_row_new(p);
+    ref_dense(p, &t, (ref_place){0, 0, 0}, row);
+    ref_bound(p, &t, (ref_place){0, 0, 0}, &claims, 0x1p-53, row);
+    return row;
+}
+
+static void expect_same(const ref_row *a, const ref_row *b, double lse_shift)
+{
+    assert_true(fabs(b->lse - a->lse - lse_shift) <= a->lse_bound + b->lse_bound + 0x1p-50);
+    for (int c = 0; c < D; c++)
+        assert_true(fabs(a->out[c] - b->out[c]) <= a->out_bound[c] + b->out_bound[c]);
+}
+
+static void expect_merged(const ref_row *whole, const ref_row *a, const ref_row *b)
+{
+    double wa = exp(a->lse - whole->lse), wb = exp(b->lse - whole->lse);
+    assert_true(fabs(wa + wb - 1) <= 4 * whole->lse_bound + 0x1p-50);
+    for (int c = 0; c < D; c++)
+        assert_true(fabs(wa * a->out[c] + wb * b->out[c] - whole->out[c]) <=
+                    8 * (whole->out_bound[c] + a->out_bound[c] + b->out_bound[c]));
+}
+
+static void relations_hold(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        keys x, other;
+        float *all = (float *)&x;
+        for (uint64_t i = 0; i < sizeof x / sizeof *all; i++)
+            all[i] = (float)(int64_t)(ref_random(seed, i) >> 40) * 0x1p-22f - 2;
+        attn_problem p;
+        ref_row *row = row_of_keys(&x, 0, N, &p), *next;
+        other = x;
+        for (int j = 0; j < N; j++) { /* the keys backwards */
+            memcpy(other.k + j * D, x.k + (N - 1 - j) * D, D * sizeof(float));
+            memcpy(other.v + j * D, x.v + (N - 1 - j) * D, D * sizeof(float));
+            other.bias[j] = x.bias[N - 1 - j];
+        }
+        expect_same(row, next = row_of_keys(&other, 0, N, &p), 0), ref_row_free(next);
+        other = x; /* every key twice */
+        memcpy(other.k + N * D, x.k, N * D * sizeof(float));
+        memcpy(other.v + N * D, x.v, N * D * sizeof(float));
+        memcpy(other.bias + N, x.bias, N * sizeof(float));
+        expect_same(row, next = row_of_keys(&other, 0, 2 * N, &p), log(2)), ref_row_free(next);
+        other = x; /* a constant added to the mask: exact, 2 + multiples of 2^-22 */
+        for (int j = 0; j < N; j++) other.bias[j] += 2;
+        expect_same(row, next = row_of_keys(&other, 0, N, &p), 2), ref_row_free(next);
+        int64_t cut = 1 + (int64_t)(seed % (N - 1)); /* in two parts, merged by lse */
+        ref_row *left = row_of_keys(&x, 0, cut, &p), *right = row_of_keys(&x, cut, N - cut, &p);
+        expect_merged(row, left, right);
+        ref_row_free(row), ref_row_free(left), ref_row_free(right);
+    }
 }
 
 /* FNV-1a over all bits of all inputs: a literal of one machine that all must reproduce. */
@@ -177,11 +229,13 @@ static void inputs_are_the_same_everywhere(void **state)
         fail_msg("inputs hash to 0x%016llx", (unsigned long long)hash);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1) problems = strtoull(argv[1], NULL, 10);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hand_cases),
         cmocka_unit_test(two_algorithms_agree),
+        cmocka_unit_test(relations_hold),
         cmocka_unit_test(inputs_are_the_same_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,11 +144,12 @@ float value_element(const value_maker *m, value_stream which, uint64_t at, int64
 }
 
 /* Every third row has random holes, every fifth hides its first half, every seventh is hidden
- * whole. */
+ * whole, and every eleventh sees every second block of 64. */
 bool value_hidden(const value_maker *m, uint64_t at, int64_t i, int64_t j)
 {
     uint64_t key = value_key(m, VALUE_MASK);
     if (i % 7 == 6) return true;
+    if (i % 11 == 7) return j / 64 % 2;
     if (i % 5 == 4) return j < m->p->kv_len / 2;
     return i % 3 == 2 ? ref_random(key, at) & 1 : ref_random(key, at) % 16 == 0;
 }

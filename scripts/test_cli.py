@@ -36,7 +36,11 @@ BAD = [
     (["verify", "--problems", ""], "empty"),
     (["verify", "--problems", "q5d4", "--inputs", "loud"], "gauss"),
     (["verify", "--problems", "q5d4", "--layout", "diagonal"], "heads-first"),
+    (["verify", "--problems", "q5d4", "--place", "middle"], "right"),
     (["verify", "--suite", "enormous"], "quick"),
+    (["verify", "--without", "bound,everything"], "everything"),
+    (["verify", "--mutant", "nobody"], "nobody"),
+    (["verify", "--mutant", "exits", "--kernels", "naive_auto"], "one of"),
     (["verify", "--seed", "-3"], "--seed"),
     (["verify", "--require", "z80"], "z80"),
     (["verify", "--problems", "h64q60000d512", "--kernels", "naive_auto"], "bytes"),
@@ -168,6 +172,29 @@ class GoodInput(unittest.TestCase):
         self.assertRegex(done.stderr.splitlines()[-1], r"^\d+ passed, 0 failed, 0 skipped$")
         replay = report["results"][0]["replay"].split()
         self.assertEqual(attest(*replay[1:]).returncode, 0)
+
+    def test_failures_replay(self):
+        """A wrong kernel fails with a picture, and both lines it prints fail again."""
+        for name in ("kv-head-0", "columns-unwritten", "exits", "reads-past-last-row",
+                     "nan-spreads"):
+            with self.subTest(mutant=name):
+                done = attest("verify", "--mutant", name, "--problems",
+                              "h4g2q21k20d16v19boolsink", "--inputs", "gauss")
+                self.assertEqual(done.returncode, 1, done.stderr)
+                lines = [line.split("attest ")[1] for line in done.stdout.splitlines()
+                         if line.startswith(("  replay: ", "  smallest: "))]
+                self.assertGreaterEqual(len(lines), 2)
+                for line in lines[:2]:
+                    self.assertEqual(attest(*line.split()).returncode, 1, line)
+                if name in ("kv-head-0", "columns-unwritten"):
+                    self.assertIn("21 rows by 19 columns", done.stdout)
+
+    def test_left_out_parts(self):
+        """Without the check that kills it, a mutant passes."""
+        words = ["verify", "--mutant", "blocks-signals", "--problems", "h2q9d5",
+                 "--inputs", "gauss"]
+        self.assertEqual(attest(*words).returncode, 1)
+        self.assertEqual(attest(*words, "--without", "signals").returncode, 0)
 
     def test_other_isas_are_skipped_not_passed(self):
         other = [k["name"] for k in json.loads(attest("list", "--json", "-").stdout)["kernels"]

@@ -2,8 +2,10 @@
  *
  * `everywhere` lists problems; each runs with Gaussian inputs and both probes, with the memory
  * layouts taking turns. `thorough` lists few problems that run with every distribution in every
- * layout. A new case is one line: sizes that are no multiple of anything, one below and above a
- * block, and every feature alone and in company. */
+ * layout. Then come a problem for every pair of features, and random ones (random.c). The full
+ * suite runs all problems with everything, and more random ones. A new case is one line: sizes that
+ * are no multiple of anything, one below and above a block, and every feature alone and in
+ * company. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +49,7 @@ static const char *const everywhere[] = {
     "q33k40d32c3",
     "h2q130k200d24c-5lse",
     "h2q130d16c100",
+    "h2q1k40d16c20",
     /* windows */
     "h2q97d40w16:0",
     "q97d40w0:0",
@@ -68,6 +71,8 @@ static const char *const everywhere[] = {
     "h2q40k70d24bias",
     "b2h3q33k65d16boolbiaslse",
     "h2q70d24cbool",
+    "h2q64k1d16bias",
+    "h2q40k2d16bias",
     /* ALiBi, sinks, softcap, scales */
     "h6q70d16calibi",
     "h6q70d16alibilse",
@@ -107,7 +112,7 @@ static const char *const everywhere[] = {
 
 static const char *const thorough[] = {
     "h2q70k150d32lse", "b2h4g2q66k131d24v20c", "b2h2q40k130d16w50:20boolsinklse",
-    "h2q30k60d24top5", "h2q20k40d16add",
+    "h2q30k60d24top5", "h2q20k40d16add",       "h2q20k40d16cap0.5",
 };
 
 enum {
@@ -121,7 +126,8 @@ static void add(verify_case **cases, int *count, const attn_problem *p, ref_dist
     if (ref_probe_refuses(p, inputs)) return;
     verify_case *grown = realloc(*cases, ((size_t)*count + 1) * sizeof **cases);
     if (!grown) abort(); /* a few kilobytes */
-    grown[(*count)++] = (verify_case){*p, inputs, layout, seed};
+    verify_place place = *count % 2 ? VERIFY_LEFT : VERIFY_RIGHT;
+    grown[(*count)++] = (verify_case){*p, inputs, layout, place, seed};
     *cases = grown;
 }
 
@@ -141,29 +147,76 @@ static attn_problem problem_of(const char *key)
     abort(); /* a mistake in the table above */
 }
 
-verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
+/* The largest single problems take longest: last, so that most errors show early. */
+static int by_work(const void *a, const void *b)
+{
+    double work[2];
+    for (int i = 0; i < 2; i++) {
+        const attn_problem *p = &((const verify_case *)(i ? b : a))->problem;
+        work[i] = (double)p->batch * (double)p->q_heads * (double)p->q_len * (double)p->kv_len *
+                  (double)(p->qk_dim + p->v_dim);
+    }
+    return (work[0] > work[1]) - (work[0] < work[1]);
+}
+
+static void add_table(const char *const *keys, int table_size, bool full, uint64_t seed,
+                      verify_case **cases, int *count)
 {
     static const ref_distribution usual[] = {REF_GAUSS, REF_GATHER, REF_UNIFORM};
+    for (int k = 0; k < table_size; k++) {
+        attn_problem p = problem_of(keys[k]);
+        for (int d = 0; d < 3 && !full; d++)
+            add(cases, count, &p, usual[d], (ref_layout)((k + d) % REF_LAYOUTS), seed);
+        if (full) verify_add_problem(&p, seed, cases, count);
+    }
+}
+
+verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
+{
     verify_case *cases = NULL;
+    bool full = strcmp(suite, "full") == 0;
+    int pairs, randoms = full ? 4000 : 100;
     *count = 0;
-    if (strcmp(suite, "quick") != 0) return NULL;
-    for (int k = 0; k < EVERYWHERE; k++) {
-        attn_problem p = problem_of(everywhere[k]);
-        for (int d = 0; d < 3; d++)
-            add(&cases, count, &p, usual[d], (ref_layout)((k + d) % REF_LAYOUTS), seed);
+    if (!full && strcmp(suite, "quick") != 0) return NULL;
+    add_table(everywhere, EVERYWHERE, full, seed, &cases, count);
+    add_table(thorough, THOROUGH, true, seed, &cases, count);
+    attn_problem *problems = verify_pairwise(&pairs);
+    for (int p = 0; p < pairs; p++) {
+        if (full) verify_add_problem(&problems[p], seed, &cases, count);
+        else add(&cases, count, &problems[p], REF_GAUSS, (ref_layout)(p % REF_LAYOUTS), seed);
     }
-    for (int k = 0; k < THOROUGH; k++) {
-        attn_problem p = problem_of(thorough[k]);
-        verify_add_problem(&p, seed, &cases, count);
+    free(problems);
+    for (int r = 0; r < randoms; r++) {
+        verify_case one = verify_random(seed, (uint64_t)r);
+        add(&cases, count, &one.problem, one.inputs, one.layout, one.seed);
+        cases[*count - 1].place = one.place;
     }
+    qsort(cases, (size_t)*count, sizeof *cases, by_work);
     return cases;
+}
+
+const char *verify_feature_name(int feature)
+{
+    if (feature < VERIFY_INPUTS_AT) return verify_part_names[feature];
+    if (feature < VERIFY_LAYOUTS_AT) return ref_distribution_names[feature - VERIFY_INPUTS_AT];
+    if (feature < VERIFY_PLACES_AT) return ref_layout_names[feature - VERIFY_LAYOUTS_AT];
+    return verify_place_names[feature - VERIFY_PLACES_AT];
+}
+
+uint64_t verify_case_features(const verify_case *which)
+{
+    uint64_t bits = UINT64_C(1) << (VERIFY_INPUTS_AT + (int)which->inputs) |
+                    UINT64_C(1) << (VERIFY_LAYOUTS_AT + (int)which->layout);
+    if (which->place != VERIFY_HEAP_PLACE)
+        bits |= UINT64_C(1) << (VERIFY_PLACES_AT + (int)which->place);
+    return bits;
 }
 
 void verify_replay(const verify_case *which, char *text, size_t size)
 {
     char key[192];
     attn_problem_print(&which->problem, key, sizeof key);
-    snprintf(text, size, "--problems %s --inputs %s --layout %s --seed %llu", key,
+    snprintf(text, size, "--problems %s --inputs %s --layout %s --place %s --seed %llu", key,
              ref_distribution_names[which->inputs], ref_layout_names[which->layout],
-             (unsigned long long)which->seed);
+             verify_place_names[which->place], (unsigned long long)which->seed);
 }

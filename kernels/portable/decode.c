@@ -380,7 +380,7 @@ static void write_row(const attn_problem *p, const head_view *h, int64_t i, cons
 {
     float inverse = sum == 0 ? 0 : 1 / sum, *out = h->out + i * h->out_row;
     for (int64_t c = 0; c < p->v_dim; c++) out[c] = o[c] * inverse;
-    if (h->lse) h->lse[i * h->lse_row] = sum == 0 ? -INFINITY : max * ln2 + logf(sum);
+    if (h->lse) h->lse[i * h->lse_row] = lse_of(p, h, i, max, sum);
     if (p->weights == ATTN_WEIGHTS_NORMALISED)
         normalise_row(h->weights + i * h->weights_row, p->kv_len, max, sum);
 }

@@ -58,19 +58,22 @@ HOT void update_softmax(const strip *b, int v, int64_t keys, float *s, float *la
     vec_store(sum_at, sum);
 }
 
-/* The same for blocks whose masks hide NaN or inf in V, where 0 * NaN would leak: visible keys
- * only, one at a time. */
+/* The same where V holds NaN or inf, and 0 * NaN would leak out from behind a mask: visible keys
+ * only. The order is that of multiply_tile, so that rows without a NaN keep every bit. */
 static void add_visible_values(const attn_problem *p, const head_view *h, const strip *b,
                                int64_t j0, int64_t keys, const float *s, const float *rescale)
 {
     for (int64_t l = 0; l < b->rows; l++) {
         key_range seen = visible_range(p, h, b->q_begin + l);
-        for (int64_t c = 0; c < p->v_dim; c++) b->o[c * WIDTH + l] *= rescale[l];
-        for (int64_t j = j0; j < j0 + keys; j++) {
-            if (j < seen.first || j >= seen.last || score_bias(h, b->q_begin + l, j) == -INFINITY)
-                continue;
-            for (int64_t c = 0; c < p->v_dim; c++)
-                b->o[c * WIDTH + l] += s[(j - j0) * WIDTH + l] * h->v[j * h->v_row + c];
+        bool visible[K_BLOCK];
+        for (int64_t j = j0; j < j0 + keys; j++)
+            visible[j - j0] =
+                j >= seen.first && j < seen.last && score_bias(h, b->q_begin + l, j) != -INFINITY;
+        for (int64_t c = 0; c < p->v_dim; c++) {
+            float sum = 0, *o = &b->o[c * WIDTH + l];
+            for (int64_t j = 0; j < keys; j++)
+                if (visible[j]) sum += s[j * WIDTH + l] * h->v[(j0 + j) * h->v_row + c];
+            *o = rescale[l] * *o + sum;
         }
     }
 }
@@ -126,13 +129,6 @@ static bool write_output(const attn_problem *p, const head_view *h, const strip 
     return nan;
 }
 
-static void write_lse(const head_view *h, const strip *b)
-{
-    for (int64_t l = 0; l < b->rows; l++)
-        h->lse[(b->q_begin + l) * h->lse_row] =
-            b->sum[l] == 0 ? -INFINITY : b->max[l] * ln2 + logf(b->sum[l]);
-}
-
 /* The whole slice; returns whether a NaN came out. */
 static bool flash_pass(const flash_call *x, const strip *b, int strips)
 {
@@ -153,7 +149,9 @@ static bool flash_pass(const flash_call *x, const strip *b, int strips)
     for (int i = 0; i < strips; i++) {
         for (int v = 0; v < b[i].vectors; v++)
             if (write_output(x->p, x->h, &b[i], v)) nan = true;
-        if (x->h->lse) write_lse(x->h, &b[i]);
+        for (int64_t l = 0; x->h->lse && l < b[i].rows; l++)
+            x->h->lse[(b[i].q_begin + l) * x->h->lse_row] =
+                lse_of(x->p, x->h, b[i].q_begin + l, b[i].max[l], b[i].sum[l]);
         for (int64_t l = 0; x->p->weights == ATTN_WEIGHTS_NORMALISED && l < b[i].rows; l++)
             normalise_row(x->h->weights + (b[i].q_begin + l) * x->h->weights_row, x->p->kv_len,
                           b[i].max[l], b[i].sum[l]);

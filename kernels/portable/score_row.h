@@ -62,6 +62,19 @@ static inline void write_score_row(const attn_problem *p, const head_view *h, in
     vec_store_first(h->weights + i * h->weights_row + j, score, n);
 }
 
+/* The logsumexp of row i in the problem's own units. Where all masks are so large that mask_row cut
+ * them off, it is the largest of them: nothing else can be seen beside it. */
+static inline float lse_of(const attn_problem *p, const head_view *h, int64_t i, float max,
+                           float sum)
+{
+    if (sum == 0) return -INFINITY;
+    if (!(fabsf(max) >= 0.99f * float_max)) return max * ln2 + logf(sum);
+    key_range seen = visible_range(p, h, i);
+    float largest = -INFINITY;
+    for (int64_t j = seen.first; j < seen.last; j++) largest = fmaxf(largest, score_bias(h, i, j));
+    return largest;
+}
+
 /* Masked scores, in powers of two, of a whole row of the weights output become weights. */
 static inline void normalise_row(float *weights, int64_t kv_len, float max, float sum)
 {

@@ -138,7 +138,7 @@ static void finish_row(const attn_problem *p, const head_view *h, int64_t i, con
         sum += sink[0];
     }
     float inverse = sum == 0 ? 0 : 1 / sum;
-    if (h->lse) h->lse[i * h->lse_row] = sum == 0 ? -INFINITY : max * ln2 + logf(sum);
+    if (h->lse) h->lse[i * h->lse_row] = lse_of(p, h, i, max, sum);
     for (int64_t c = 0; c < p->v_dim; c += VEC_LANES) {
         int64_t n = p->v_dim - c < VEC_LANES ? p->v_dim - c : VEC_LANES;
         vec o = vec_set(0);

@@ -1,0 +1,27 @@
+/* judge.h: are these outputs right? For verify/ only. */
+#ifndef VERIFY_JUDGE_H
+#define VERIFY_JUDGE_H
+
+#include "verify/verify.h"
+
+/* One kernel on one case, after its inputs were made. */
+typedef struct check {
+    const attn_kernel *kernel;
+    const verify_case *which;
+    const attn_problem *p;
+    const ref_inputs *in;
+    attn_claims claims;
+    uint64_t without;
+} check;
+
+/* Counts a failure of `part`, unless it is left out; the first one gives the reason. */
+void check_fail(const check *c, verify_report *r, verify_part part, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Row (b, h, i) of an output. */
+float *check_row(const attn_output *view, ref_place at);
+
+/* Judges claims, canaries in the outputs' memory, and up to `rows` rows (0 = all) of values. */
+void check_outputs(const check *c, int64_t rows, verify_report *r);
+
+#endif

@@ -1,0 +1,158 @@
+/* test_cage.c: does memory bite, and does the run survive what a kernel does to its process?
+ *
+ * Each kernel below misbehaves in one way on every second case; the verdicts of the others must
+ * stand. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "verify/worker.h"
+
+enum { CASES = 6 };
+
+typedef void misdeed(const attn_problem *p, const attn_tensors *t, void *scratch);
+
+static volatile float sink;
+
+static void reads_past_v(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)scratch;
+    sink = t->v.data[(p->kv_heads - 1) * t->v.head_stride + (p->kv_len - 1) * t->v.row_stride +
+                     p->v_dim];
+}
+static void reads_before_k(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)scratch;
+    sink = t->k.data[-2];
+}
+static void writes_q(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)scratch;
+    *(volatile float *)t->q.data = t->q.data[0];
+}
+static void writes_before_out(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)scratch;
+    t->out.data[-1] = 0;
+}
+static void overruns_scratch(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)t;
+    ((char *)scratch)[attn_find("naive_scalar")->scratch_bytes(p)] = 0;
+}
+static void aborts(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)t, (void)scratch;
+    abort();
+}
+static void exits(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)t, (void)scratch;
+    exit(0);
+}
+static void hangs(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)t, (void)scratch;
+    for (volatile int forever = 1; forever;) {}
+}
+static void is_killed(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)t, (void)scratch;
+    raise(SIGKILL);
+}
+
+static const struct {
+    const char *name;
+    misdeed *run;
+    verify_place place;
+    verify_part part;
+    const char *reason;
+} misdeeds[] = {
+    {"reads past v", reads_past_v, VERIFY_RIGHT, VERIFY_DEATH, "0 bytes past the end of v"},
+    {"reads before k", reads_before_k, VERIFY_LEFT, VERIFY_DEATH, "8 bytes before k"},
+    {"writes q", writes_q, VERIFY_LEFT, VERIFY_DEATH, "in byte 0 of q, which is read-only"},
+    {"writes before out", writes_before_out, VERIFY_RIGHT, VERIFY_STRAYS, "4 bytes before out"},
+    {"overruns scratch", overruns_scratch, VERIFY_LEFT, VERIFY_SCRATCH, "4 bytes behind its"},
+    {"aborts", aborts, VERIFY_LEFT, VERIFY_DEATH, "signal 6"},
+    {"exits", exits, VERIFY_LEFT, VERIFY_DEATH, "exit(0)"},
+    {"hangs", hangs, VERIFY_LEFT, VERIFY_WATCHDOG, "did not return"},
+    {"is killed", is_killed, VERIFY_LEFT, VERIFY_DEATH, "signal 9"},
+};
+enum { MISDEEDS = sizeof misdeeds / sizeof *misdeeds };
+
+static misdeed *current;
+
+/* Problems with an odd number of keys are where the kernel misbehaves. */
+static void bad_run(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
+{
+    attn_find("naive_scalar")->run(p, t, s, scratch);
+    if (p->kv_len % 2 && s.head == 0) current(p, t, scratch);
+}
+
+static const attn_kernel *open_bad(const void *context, char *reason, size_t size)
+{
+    static attn_kernel kernel;
+    (void)context, (void)reason, (void)size;
+    kernel = *attn_find("naive_scalar");
+    kernel.run = bad_run;
+    return &kernel;
+}
+
+/* CASES cases, every second one bad: all must get their verdict, and a death starts a worker
+ * anew. */
+static void misdeeds_are_results(void **state)
+{
+    (void)state;
+    for (int m = 0; m < MISDEEDS; m++) {
+        int passed = 0, failed = 0;
+        current = misdeeds[m].run;
+        worker *w = worker_new(open_bad, NULL, 0.3);
+        for (int c = 0; c < CASES; c++) {
+            verify_case which = {attn_problem_make(2, 10 + c, 5), REF_GAUSS, REF_HEADS_FIRST,
+                                 misdeeds[m].place, 1};
+            verify_report r = worker_check(w, &which, (verify_options){.threads = 1});
+            passed += r.status == VERIFY_PASS;
+            failed += r.status == VERIFY_FAIL;
+            if (r.status != VERIFY_FAIL) continue;
+            if (!(r.failed >> misdeeds[m].part & 1) || !strstr(r.reason, misdeeds[m].reason))
+                fail_msg("%s: \"%s\" lacks \"%s\"", misdeeds[m].name, r.reason, misdeeds[m].reason);
+        }
+        assert_int_equal(passed, CASES / 2);
+        assert_int_equal(failed, CASES / 2);
+        bool dies = misdeeds[m].part == VERIFY_DEATH || misdeeds[m].part == VERIFY_WATCHDOG;
+        assert_int_equal(worker_starts(w), dies ? CASES / 2 : 1);
+        worker_free(w);
+    }
+}
+
+static const attn_kernel *open_nothing(const void *context, char *reason, size_t size)
+{
+    snprintf(reason, size, "%s", (const char *)context);
+    return NULL;
+}
+
+static void a_kernel_that_cannot_be_opened_fails(void **state)
+{
+    (void)state;
+    verify_case which = {attn_problem_make(1, 5, 5), REF_GAUSS, REF_GAPS, VERIFY_LEFT, 1};
+    worker *w = worker_new(open_nothing, "no such kernel", 1);
+    verify_report r = worker_check(w, &which, (verify_options){.threads = 1});
+    assert_int_equal(r.status, VERIFY_FAIL);
+    assert_string_equal(r.reason, "no such kernel");
+    worker_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(misdeeds_are_results),
+        cmocka_unit_test(a_kernel_that_cannot_be_opened_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
