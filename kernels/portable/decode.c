@@ -201,7 +201,7 @@ static vec finish_scores(const attn_problem *p, const decode_row *r, int64_t j0,
     if (p->softcap > 0)
         score = vec_mul(vec_set(p->softcap * log2e),
                         vec_tanh(vec_mul(vec_set(ln2 / p->softcap), score)));
-    if (p->weights == ATTN_WEIGHTS_CAPPED)
+    if (p->weights == ATTN_WEIGHTS_CAPPED || p->weights == ATTN_WEIGHTS_MASKED)
         write_score_row(p, h, r->i, j0 + j, n, vec_mul(score, unit));
     if (p->has_alibi)
         score = vec_fma(vec_set(-h->slope * log2e),
@@ -213,8 +213,6 @@ static vec finish_scores(const attn_problem *p, const decode_row *r, int64_t j0,
     vec_mask seen = vec_and(vec_less(vec_set((float)first - 1), number),
                             vec_less(number, vec_set((float)last)));
     score = vec_select(seen, score, vec_set(-INFINITY));
-    if (p->weights == ATTN_WEIGHTS_MASKED)
-        write_score_row(p, h, r->i, j0 + j, n, vec_mul(score, unit));
     if (p->weights == ATTN_WEIGHTS_NORMALISED) write_score_row(p, h, r->i, j0 + j, n, score);
     return score;
 }

@@ -49,17 +49,21 @@ static inline vec mask_row(const head_view *h, int64_t i, int64_t j, int64_t n)
     return add;
 }
 
-/* Scores in the problem's own units into the weights output, row i, keys j to j + n. */
+/* Scores into the weights output, row i, keys j to j + n. For ATTN_WEIGHTS_MASKED they come before
+ * any mask, and the masks are added here in the problem's own units, key by key: in powers of two
+ * their rounding would show. */
 static inline void write_score_row(const attn_problem *p, const head_view *h, int64_t i, int64_t j,
                                    int64_t n, vec score)
 {
-    if (h->bias &&
-        p->weights == ATTN_WEIGHTS_MASKED) { /* where mask_row cut off: the bias itself */
-        vec_mask far = vec_and(vec_less(vec_set(0.99f * float_max * ln2), vec_abs(score)),
-                               vec_less(vec_set(-INFINITY), score));
-        score = vec_select(far, bias_row(h, i, j, n), score);
+    float *out = h->weights + i * h->weights_row + j;
+    vec_store_first(out, score, n);
+    if (p->weights != ATTN_WEIGHTS_MASKED) return;
+    key_range seen = visible_range(p, h, i);
+    for (int64_t x = 0; x < n; x++) {
+        bool in_range = j + x >= seen.first && j + x < seen.last;
+        float bias = in_range ? score_bias(h, i, j + x) : -INFINITY;
+        out[x] = bias == -INFINITY ? bias : out[x] + bias;
     }
-    vec_store_first(h->weights + i * h->weights_row + j, score, n);
 }
 
 /* The logsumexp of row i in the problem's own units. Where all masks are so large that mask_row cut

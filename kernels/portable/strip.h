@@ -282,11 +282,11 @@ static void score_block(const attn_problem *p, const head_view *h, const strip *
     else multiply[b->vectors](&qk);
     if (p->weights == ATTN_WEIGHTS_RAW) write_scores(p, h, b, j0, keys, ln2, s);
     if (p->softcap > 0) cap_scores(b, p->softcap, keys, s);
-    if (p->weights == ATTN_WEIGHTS_CAPPED) write_scores(p, h, b, j0, keys, ln2, s);
+    if (p->weights == ATTN_WEIGHTS_CAPPED || p->weights == ATTN_WEIGHTS_MASKED)
+        write_scores(p, h, b, j0, keys, ln2, s);
     if (p->has_alibi) add_alibi(h, b, j0, keys, s);
     if (h->mask || h->bias) add_masks(h, b, j0, keys, s);
     if (!in_range) mask_ranges(p, h, b, j0, keys, s);
-    if (p->weights == ATTN_WEIGHTS_MASKED) write_scores(p, h, b, j0, keys, ln2, s);
     if (p->weights == ATTN_WEIGHTS_NORMALISED) write_scores(p, h, b, j0, keys, 1, s);
     if (p->score == ATTN_ADDITIVE || p->softcap > 0 || p->has_alibi || h->mask || h->bias ||
         !in_range)
