@@ -29,6 +29,7 @@ static const char *const everywhere[] = {
     "b2h2q31k127d96",
     "h2q197d64",
     "q2k65536d24v8",
+    "b2h6g2q5k1100d20v9clenlse", /* long enough for decode to cut the keys into pieces */
     /* nothing to do: no keys, no queries, no heads, no batch */
     "q5k0d4lse",
     "q0k5d4",

@@ -16,15 +16,14 @@
 #include "kernels/portable/score_row.h"
 
 enum {
-    K_BLOCK = 64, /* keys of a block; a multiple of VEC_LANES and VEC_TILE */
-    Q_BLOCK = 4,  /* query rows per head of a slice */
-    ROWS = 2,     /* query rows that share a load of V ... */
-    COLUMNS = 4,  /* ... of this many vectors: ROWS * COLUMNS sums stay in registers */
-    SUMS = VEC_LANES > 16 ? VEC_LANES : VEC_TILE *ROWS, /* scores formed at once */
-    STEP = SUMS > 16 ? SUMS : 16,                       /* keys between two fetches */
-    PIECES = 64,      /* slices wanted: enough for that many threads */
-    PIECE_KEYS = 512, /* the fewest keys that are worth a slice of their own */
-    LINE = 64         /* bytes of a cache line */
+    Q_BLOCK = 4, /* query rows per head of a slice */
+    ROWS = 4,    /* most query rows that share a load of K or V; also 2 and 1 */
+    COLUMNS = 8, /* most vectors of a row of V at once; also 4, 2 and 1 */
+    SUMS = VEC_LANES > 16 ? VEC_LANES : 2 * VEC_TILE, /* in registers: of scores, or of outputs */
+    K_BLOCK = SUMS > 32 ? SUMS : 32, /* keys of a block; a multiple of SUMS and VEC_LANES */
+    PIECES = 32,                     /* slices wanted: enough for that many threads */
+    PIECE_KEYS = 512,                /* the fewest keys that are worth a slice of their own */
+    LINE = 64                        /* bytes of a cache line */
 };
 
 /* Keys whose scores for this many rows are formed at once. */
@@ -95,12 +94,13 @@ static float exp2_of(float x)
  * addition in each exchange: lane l of the result is the total of vector l. */
 INLINE void totals(vec t[SUMS], float *total)
 {
-    UNROLL for (int group = 0; group < SUMS; group += VEC_LANES)
-    {
+    UNROLL
+    for (int group = 0; group < SUMS; group += VEC_LANES) {
         vec *u = t + group;
-        UNROLL for (int half = VEC_LANES / 2; half > 0; half /= 2)
-            UNROLL for (int i = 0; i < half; i++) u[i] =
-                vec_add(vec_zip_low(u[i], u[i + half]), vec_zip_high(u[i], u[i + half]));
+        UNROLL
+        for (int half = VEC_LANES / 2; half > 0; half /= 2) UNROLL
+        for (int i = 0; i < half; i++)
+            u[i] = vec_add(vec_zip_low(u[i], u[i + half]), vec_zip_high(u[i], u[i + half]));
         vec_store(total + group, u[0]);
     }
 }
@@ -114,21 +114,29 @@ INLINE void dot_tile(int rows, const attn_problem *p, const decode_row *r, int64
     vec sum[SUMS];
     float total[SUMS];
     int64_t c = 0;
-    UNROLL for (int t = 0; t < keys; t++) k[t] =
-        r->view.k + (j0 + j + t < last ? j0 + j + t : last) * r->view.k_row;
-    UNROLL for (int i = 0; i < SUMS; i++) sum[i] = vec_set(0);
-    for (; c + VEC_LANES <= p->qk_dim; c += VEC_LANES) UNROLL for (int t = 0; t < keys; t++)
-        {
+    UNROLL
+    for (int t = 0; t < keys; t++)
+        k[t] = r->view.k + (j0 + j + t < last ? j0 + j + t : last) * r->view.k_row;
+    UNROLL
+    for (int i = 0; i < SUMS; i++) sum[i] = vec_set(0);
+    for (; c + VEC_LANES <= p->qk_dim; c += VEC_LANES) {
+        UNROLL
+        for (int t = 0; t < keys; t++) {
             vec key = vec_load(k[t] + c);
-            sum[t] = vec_fma(key, vec_load(r[0].q + c), sum[t]);
-            if (rows > 1) sum[keys + t] = vec_fma(key, vec_load(r[1].q + c), sum[keys + t]);
+            UNROLL
+            for (int x = 0; x < rows; x++)
+                sum[x * keys + t] = vec_fma(key, vec_load(r[x].q + c), sum[x * keys + t]);
         }
-    if (c < p->qk_dim) UNROLL for (int t = 0; t < keys; t++)
-        {
+    }
+    if (c < p->qk_dim) {
+        UNROLL
+        for (int t = 0; t < keys; t++) {
             vec key = vec_load_first(k[t] + c, p->qk_dim - c);
-            sum[t] = vec_fma(key, vec_load(r[0].q + c), sum[t]);
-            if (rows > 1) sum[keys + t] = vec_fma(key, vec_load(r[1].q + c), sum[keys + t]);
+            UNROLL
+            for (int x = 0; x < rows; x++)
+                sum[x * keys + t] = vec_fma(key, vec_load(r[x].q + c), sum[x * keys + t]);
         }
+    }
     totals(sum, total);
     for (int x = 0; x < rows; x++)
         memcpy(r[x].s + j, total + x * keys, (size_t)keys * sizeof(float));
@@ -143,11 +151,15 @@ HOT void dots_of_2(const attn_problem *p, const decode_row *r, int64_t j0, int64
     dot_tile(2, p, r, j0, j, last);
 }
 
-/* scale * sum_c w_c tanh(q_c + k_c); lanes without a feature have w = 0. */
-static void additive_scores(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j,
-                            int64_t end)
+HOT void dots_of_4(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t last)
 {
-    for (; j < end; j++) {
+    dot_tile(4, p, r, j0, j, last);
+}
+
+/* scale * sum_c w_c tanh(q_c + k_c); lanes without a feature have w = 0. */
+static void additive_scores(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
+{
+    for (int64_t j = 0; j < keys; j++) {
         const float *k = r->view.k + (j0 + j) * r->view.k_row;
         vec sum = vec_set(0);
         for (int64_t c = 0; c < p->qk_dim; c += VEC_LANES) {
@@ -166,23 +178,24 @@ static void fetch(const float *data, int64_t row, int64_t from, int64_t to, int6
         for (int64_t c = 0; c < floats; c += LINE / 4) __builtin_prefetch(data + j * row + c);
 }
 
-/* Raw scores of keys j0 to j0 + keys for all rows; the values of these keys come nearer. */
+/* Raw scores of keys j0 to j0 + keys for all rows. Meanwhile the values of these keys come nearer,
+ * a few rows at a time: all at once would only queue. */
 static void score_block(const attn_problem *p, const decode_row *rows, int64_t count, int64_t j0,
                         int64_t keys)
 {
     const head_view *h = &rows->view; /* K and V are the same for all rows */
-    for (int64_t j = 0; j < keys; j += STEP) {
-        int64_t x = 0, end = j + STEP < keys ? j + STEP : keys;
-        fetch(h->v, h->v_row, j0 + j, j0 + end, p->v_dim);
-        for (; p->score == ATTN_ADDITIVE && x < count; x++)
-            additive_scores(p, &rows[x], j0, j, end);
-        for (; x + ROWS <= count; x += ROWS)
-            for (int64_t i = j; i < end; i += KEYS_OF(2))
-                dots_of_2(p, &rows[x], j0, i, j0 + keys - 1);
-        for (; x < count; x++)
-            for (int64_t i = j; i < end; i += KEYS_OF(1))
-                dots_of_1(p, &rows[x], j0, i, j0 + keys - 1);
+    int64_t x = 0, fours = count / 4 * 4, end = j0 + keys;
+    for (int64_t j = 0; j < keys; j += KEYS_OF(4)) {
+        fetch(h->v, h->v_row, j0 + j, j0 + j + KEYS_OF(4) < end ? j0 + j + KEYS_OF(4) : end,
+              p->v_dim);
+        for (x = 0; p->score == ATTN_DOT && x < fours; x += 4)
+            dots_of_4(p, &rows[x], j0, j, end - 1);
     }
+    for (; p->score == ATTN_DOT && x + 2 <= count; x += 2)
+        for (int64_t j = 0; j < keys; j += KEYS_OF(2)) dots_of_2(p, &rows[x], j0, j, end - 1);
+    for (; p->score == ATTN_DOT && x < count; x++)
+        for (int64_t j = 0; j < keys; j += KEYS_OF(1)) dots_of_1(p, &rows[x], j0, j, end - 1);
+    for (; x < count; x++) additive_scores(p, &rows[x], j0, keys);
 }
 
 /* Softcap, masks and the weights output for keys j0 + j to j0 + j + n of one row. */
@@ -250,50 +263,63 @@ static void update_softmax(const attn_problem *p, decode_row *r, int64_t j0, int
 
 /* ---- values --------------------------------------------------------------------------- */
 
-/* o += weights times V for keys j0 + j to j0 + end, `rows` rows and `columns` vectors from column c
- * on; the last vector has n lanes. */
+/* o += weights times V for keys j0 to j0 + keys, `rows` rows and `columns` vectors from column c on;
+ * the last vector has n lanes. */
 INLINE void values_tile(int rows, int columns, const decode_row *r, int64_t c, int64_t n,
-                        int64_t j0, int64_t j, int64_t end)
+                        int64_t j0, int64_t keys)
 {
     const float *v = r->view.v + j0 * r->view.v_row + c;
     vec sum[ROWS][COLUMNS];
-    UNROLL for (int x = 0; x < rows; x++) UNROLL for (int y = 0; y < columns; y++) sum[x][y] =
-        vec_load(r[x].o + c + y * VEC_LANES);
-    for (; j < end; j++) {
-        vec value[COLUMNS];
-        UNROLL for (int y = 0; y < columns; y++)
-        {
-            const float *at = v + j * r->view.v_row + y * VEC_LANES;
-            value[y] = y == columns - 1 && n < VEC_LANES ? vec_load_first(at, n) : vec_load(at);
-        }
-        UNROLL for (int x = 0; x < rows; x++)
-        {
-            vec weight = vec_set(r[x].s[j]);
-            UNROLL for (int y = 0; y < columns; y++) sum[x][y] =
-                vec_fma(weight, value[y], sum[x][y]);
+    UNROLL
+    for (int x = 0; x < rows; x++) {
+        UNROLL
+        for (int y = 0; y < columns; y++) sum[x][y] = vec_load(r[x].o + c + y * VEC_LANES);
+    }
+    for (int64_t j = 0; j < keys; j++, v += r->view.v_row) {
+        UNROLL
+        for (int y = 0; y < columns; y++) {
+            const float *at = v + y * VEC_LANES;
+            bool part = y == columns - 1 && n < VEC_LANES;
+            vec value = part ? vec_load_first(at, n) : vec_load(at);
+            UNROLL
+            for (int x = 0; x < rows; x++)
+                sum[x][y] = vec_fma(vec_set(r[x].s[j]), value, sum[x][y]);
         }
     }
-    UNROLL for (int x = 0; x < rows; x++) UNROLL for (int y = 0; y < columns; y++)
-        vec_store(r[x].o + c + y * VEC_LANES, sum[x][y]);
+    UNROLL
+    for (int x = 0; x < rows; x++) {
+        UNROLL
+        for (int y = 0; y < columns; y++) vec_store(r[x].o + c + y * VEC_LANES, sum[x][y]);
+    }
 }
 
+/* All columns, as many at once as there are registers for the sums. */
 INLINE void values_of_rows(int rows, const attn_problem *p, const decode_row *r, int64_t j0,
-                           int64_t j, int64_t end)
+                           int64_t keys)
 {
-    int64_t c = 0;
-    for (; c + COLUMNS * VEC_LANES <= p->v_dim; c += COLUMNS * VEC_LANES)
-        values_tile(rows, COLUMNS, r, c, VEC_LANES, j0, j, end);
-    for (; c < p->v_dim; c += VEC_LANES)
-        values_tile(rows, 1, r, c, p->v_dim - c < VEC_LANES ? p->v_dim - c : VEC_LANES, j0, j, end);
+    int64_t c = 0, d = p->v_dim;
+    const int64_t wide = 8 * VEC_LANES, middle = 4 * VEC_LANES, narrow = 2 * VEC_LANES;
+    for (; 8 * rows <= SUMS && c + wide <= d; c += wide)
+        values_tile(rows, 8, r, c, VEC_LANES, j0, keys);
+    for (; 4 * rows <= SUMS && c + middle <= d; c += middle)
+        values_tile(rows, 4, r, c, VEC_LANES, j0, keys);
+    for (; 2 * rows <= SUMS && c + narrow <= d; c += narrow)
+        values_tile(rows, 2, r, c, VEC_LANES, j0, keys);
+    for (; c < d; c += VEC_LANES)
+        values_tile(rows, 1, r, c, d - c < VEC_LANES ? d - c : VEC_LANES, j0, keys);
 }
 
-HOT void values_of_1(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t end)
+HOT void values_of_1(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
 {
-    values_of_rows(1, p, r, j0, j, end);
+    values_of_rows(1, p, r, j0, keys);
 }
-HOT void values_of_2(const attn_problem *p, const decode_row *r, int64_t j0, int64_t j, int64_t end)
+HOT void values_of_2(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
 {
-    values_of_rows(2, p, r, j0, j, end);
+    values_of_rows(2, p, r, j0, keys);
+}
+HOT void values_of_4(const attn_problem *p, const decode_row *r, int64_t j0, int64_t keys)
+{
+    values_of_rows(4, p, r, j0, keys);
 }
 
 /* Adds the values of keys j0 to j0 + keys to all rows; the keys after them, up to `last`, come
@@ -302,12 +328,11 @@ static void add_values(const attn_problem *p, const decode_row *rows, int64_t co
                        int64_t keys, int64_t last)
 {
     const head_view *h = &rows->view;
-    for (int64_t j = 0; j < keys; j += STEP) {
-        int64_t x = 0, end = j + STEP < keys ? j + STEP : keys, next = j0 + keys + j;
-        fetch(h->k, h->k_row, next, next + STEP < last ? next + STEP : last, p->qk_dim);
-        for (; x + ROWS <= count; x += ROWS) values_of_2(p, rows + x, j0, j, end);
-        for (; x < count; x++) values_of_1(p, rows + x, j0, j, end);
-    }
+    int64_t x = 0, next = j0 + keys;
+    fetch(h->k, h->k_row, next, next + keys < last ? next + keys : last, p->qk_dim);
+    for (; x + 4 <= count; x += 4) values_of_4(p, rows + x, j0, keys);
+    for (; x + 2 <= count; x += 2) values_of_2(p, rows + x, j0, keys);
+    for (; x < count; x++) values_of_1(p, rows + x, j0, keys);
 }
 
 /* For V that holds NaN or inf, where 0 * NaN would leak: visible keys only, one at a time. */

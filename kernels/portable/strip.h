@@ -49,33 +49,35 @@ INLINE void multiply_tile(int vectors, const product *x, int64_t r)
     const float *a[VEC_TILE], *in = x->in;
     float *out = x->out + r * WIDTH;
     vec sum[VEC_STRIP][VEC_TILE];
-    UNROLL for (int t = 0; t < VEC_TILE; t++)
-    {
+    UNROLL
+    for (int t = 0; t < VEC_TILE; t++) {
         a[t] = x->a + (r + t < x->rows ? r + t : x->rows - 1) * x->row;
-        UNROLL for (int v = 0; v < vectors; v++) sum[v][t] = vec_set(0);
+        UNROLL
+        for (int v = 0; v < vectors; v++) sum[v][t] = vec_set(0);
     }
     for (int64_t i = 0, end = x->steps * x->step; i < end; i += x->step, in += WIDTH) {
         vec b0 = vec_load(in), b1 = vectors > 1 ? vec_load(in + VEC_LANES) : b0;
         vec b2 = vectors > 2 ? vec_load(in + 2 * VEC_LANES) : b0;
-        UNROLL for (int t = 0; t < VEC_TILE; t++)
-        {
+        UNROLL
+        for (int t = 0; t < VEC_TILE; t++) {
             vec factor = vec_set(a[t][i]);
             sum[0][t] = vec_fma(factor, b0, sum[0][t]);
             if (vectors > 1) sum[1][t] = vec_fma(factor, b1, sum[1][t]);
             if (vectors > 2) sum[2][t] = vec_fma(factor, b2, sum[2][t]);
         }
     }
-    UNROLL for (int v = 0; v < vectors; v++)
-    {
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
         float *at = out + v * VEC_LANES;
         if (x->rescale) {
             vec rescale = vec_load(x->rescale + v * VEC_LANES);
-            UNROLL for (int t = 0; t < VEC_TILE; t++)
+            UNROLL
+            for (int t = 0; t < VEC_TILE; t++)
                 vec_store(at + t * WIDTH, vec_fma(rescale, vec_load(at + t * WIDTH), sum[v][t]));
         } else {
             vec largest = vec_load(x->largest + v * VEC_LANES);
-            UNROLL for (int t = 0; t < VEC_TILE; t++)
-            {
+            UNROLL
+            for (int t = 0; t < VEC_TILE; t++) {
                 largest = vec_max(largest, sum[v][t]);
                 vec_store(at + t * WIDTH, sum[v][t]);
             }
@@ -105,12 +107,13 @@ static inline void transpose(vec t[VEC_LANES])
 {
     for (int stage = 1; stage < VEC_LANES; stage *= 2) {
         vec u[VEC_LANES];
-        UNROLL for (int i = 0; i < VEC_LANES / 2; i++)
-        {
+        UNROLL
+        for (int i = 0; i < VEC_LANES / 2; i++) {
             u[2 * i] = vec_zip_low(t[i], t[i + VEC_LANES / 2]);
             u[2 * i + 1] = vec_zip_high(t[i], t[i + VEC_LANES / 2]);
         }
-        UNROLL for (int i = 0; i < VEC_LANES; i++) t[i] = u[i];
+        UNROLL
+        for (int i = 0; i < VEC_LANES; i++) t[i] = u[i];
     }
 }
 
