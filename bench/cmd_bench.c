@@ -253,7 +253,7 @@ int cmd_bench(int argc, char **argv)
     const command_option options[] = {
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
         {"problems", &problems, NULL, "LIST  problem keys with spaces"},
-        {"preset", &preset, NULL, "NAME  quick (default), scaling, models"},
+        {"preset", &preset, NULL, "NAME  quick (default), scaling, models, limits"},
         {"threads", &threads, NULL, "LIST  thread counts with commas (1 and the most)"},
         {"budget", &budget, NULL, "TIME  seconds of measuring, e.g. 60s (90s); checks come on top"},
         {"rounds", &rounds, NULL, "N  rounds for every group, instead of a budget"},

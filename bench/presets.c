@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-const char preset_names[] = "quick, scaling, models";
+const char preset_names[] = "quick, scaling, models, limits";
 
 /* MiniLM-L6: 12 heads of 32. BERT-base: 12 of 64 (Devlin et al. 2019). GPT-2 small: 12 of 64,
  * causal, 1024. Llama-3-8B: 32 query and 8 key heads of 128; prefill and one token against a full
@@ -32,6 +32,12 @@ static const struct {
      "h8q64d64 h8q128d64 h8q256d64 h8q512d64 h8q1024d64 h8q2048d64 h8q4096d64 h8q8192d64"},
     {"models", MINILM " " BERT " " GPT2 " " LLAMA_PREFILL " " LLAMA_DECODE " " VIT " " WHISPER
                       " " DIFFUSION " " GEMMA_PREFILL " " GEMMA_DECODE},
+    /* what our kernels are held against: share of the measured peak, or of the read bandwidth */
+    {"limits", "h8q128d64 h8q128d128 h8q1024d32 h8q1024d64 h8q1024d128 h8q2048d32 h8q2048d40 "
+               "h8q2048d64 h8q2048d72 h8q2048d80 h8q2048d96 h8q2048d112 h8q2048d128 h8q2048d192 "
+               "h8q2048d256 q2048d128 h8q4096d128c h8q4096d128w256:0 h8q4096d128len "
+               "h8g2q4096d128 h8q4096d128cap50 h8q4096d128alibi h8q2048d128bool h8q2048d128bias "
+               "h32q1k32768d128 h32g8q1k32768d128 h32q1k1024d64 q1k32768d128"},
 };
 
 const char *preset_problems(const char *name)
