@@ -263,8 +263,8 @@ static void update_softmax(const attn_problem *p, decode_row *r, int64_t j0, int
 
 /* ---- values --------------------------------------------------------------------------- */
 
-/* o += weights times V for keys j0 to j0 + keys, for `rows` rows and `columns` vectors from column c
- * on; the last vector has n lanes. */
+/* o += weights times V for keys j0 to j0 + keys, for `rows` rows and `columns` vectors from column
+ * c on; the last vector has n lanes. */
 INLINE void values_tile(int rows, int columns, const decode_row *r, int64_t c, int64_t n,
                         int64_t j0, int64_t keys)
 {
