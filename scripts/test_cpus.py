@@ -72,8 +72,9 @@ class Processors(unittest.TestCase):
     def test_kernels_run(self):
         for processor, expected in PROCESSORS[0], PROCESSORS[-1]:
             with self.subTest(processor=processor):
+                # Left: qemu 7.2 faults on the lanes that a masked load must not touch.
                 done = emulate(processor, ATTEST, "verify", "--problems", PROBLEMS, "--inputs",
-                               "gauss", "--json", "-")
+                               "gauss", "--place", "left", "--json", "-")
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 ran = {result["kernel"].rpartition("_")[2]
                        for result in json.loads(done.stdout)["results"]
