@@ -33,6 +33,8 @@ LIST_FIELDS = {"peaks": {"isa": str, "threads": int, "gflops": NUMBER},
                "skipped": {"kernel": str, "reason": str}}
 MACHINE_LIST_FIELDS = {"caches": {"level": int, "type": str, "bytes": int},
                        "isas": {"name": str, "runs": bool, "why": str}}
+PREDICTION_FIELDS = {"kernel": str, "function": str, "core": str, "fma": int, "cycles": NUMBER,
+                     "share": NUMBER}
 TIMED_FIELDS = ("median_ns", "flops", "gflops")
 OPTIONAL_NUMBERS = """bound_share max_abs_error flops bytes scratch_bytes median_ns ci_low_ns
     ci_high_ns min_ns rounds dirty gflops peak_gflops peak_fraction bandwidth_gbps
@@ -41,7 +43,7 @@ RESULT_DEFAULTS = dict.fromkeys(OPTIONAL_NUMBERS) | {"void_reason": None, "sampl
 RUN_DEFAULTS = {"preset": None, "seed": None, "elapsed_s": None, "noise_floor": None,
                 "peaks": [], "read_gbps": [], "skipped": []}
 
-PROBLEM = re.compile(r"(b\d+)?(h\d+)(g\d+)?q(\d+)(?:k(\d+))?(d\d+)(v\d+)?(\S*)")
+PROBLEM = re.compile(r"(b\d+)?(h\d+)?(g\d+)?q(\d+)(?:k(\d+))?(d\d+)(v\d+)?(\S*)")
 
 Shape = namedtuple("Shape", "family n power")    # power: how the work grows with n
 Family = namedtuple("Family", "label power curves")    # curves: kernel -> results by rising n
@@ -95,6 +97,22 @@ def load(path):
         raise BadInput(f"{path}: not JSON: {error}") from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+
+
+def load_predictions(path):
+    """What scripts/predict --json wrote; raises BadInput."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            document = json.load(stream, parse_constant=reject_constant)
+        check_fields(document, {"tool": str, "commit": str, "predictions": list}, "the file")
+        check_lists(document, {"predictions": PREDICTION_FIELDS})
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadInput(f"{path}: not JSON: {error}") from None
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    return document
 
 
 def reject_constant(name):

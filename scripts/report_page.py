@@ -150,6 +150,8 @@ def shape_row(best, base, measured, claim):
             text.digits(best.bandwidth_gbps)]
 
 
+PREDICTED_COLUMNS = ["kernel", "loop in", "core", "multiply-adds", "cycles, predicted",
+                     "of peak, predicted"]
 SHAPE_COLUMNS = ["problem", "threads", "fastest kernel", "median", "95 % interval", "speed-up",
                  "95 % interval", "verdict", "GFLOP/s", "of peak", "GB/s"]
 
@@ -189,13 +191,22 @@ def compared(runs):
             "columns": columns, "rows": cells}
 
 
-def render(runs):
-    """The page about `runs`, as bytes."""
+def predicted_rows(predicted):
+    """A row of the page for each loop whose speed on another core was predicted."""
+    return [[p["kernel"], p["function"], p["core"], str(p["fma"]), f"{p['cycles']:.1f}",
+             text.percent(p["share"])] for p in predicted["predictions"]]
+
+
+def render(runs, predicted=None):
+    """The page about `runs`, with predictions for other cores if there are any, as bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     page = environment.get_template(TEMPLATE).render(
         sections=[section(run, i) for i, run in enumerate(runs, 1)],
-        comparison=compared(runs), several=len(runs) > 1, variables=plot.css_variables(),
+        predicted=predicted,
+        predicted_rows=predicted_rows(predicted) if predicted else [],
+        predicted_columns=PREDICTED_COLUMNS, comparison=compared(runs), several=len(runs) > 1,
+        variables=plot.css_variables(),
         result_columns=RESULT_COLUMNS, shape_columns=SHAPE_COLUMNS, word_columns=WORD_COLUMNS)
     return page.encode("utf-8")

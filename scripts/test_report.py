@@ -111,6 +111,21 @@ class ReportTest(unittest.TestCase):
         self.assertIn(message, done.stderr)
         self.assertEqual(sorted(os.listdir(self.folder)), before)
 
+    def test_predictions_are_named_so(self):
+        good = {"tool": "llvm-mca 19", "commit": "abc", "predictions": [
+            {"kernel": "flash_neon", "function": "multiply_3", "core": "neoverse-n1", "fma": 24,
+             "cycles": 12.5, "share": 0.96}]}
+        name, predictions = self.write("run.json", run()), self.write("p.json", good)
+        done = self.report(name, "--predictions", predictions, "-o", "page.html")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        with open(self.path("page.html"), encoding="utf-8") as file:
+            page = file.read()
+        self.assertIn("Predicted, not measured", page)
+        self.assertIn("neoverse-n1", page)
+        self.assertNotIn("Predicted", self.page(run()))
+        bad = self.write("bad.json", good | {"predictions": [{"kernel": 3}]})
+        self.refused("bad.json", name, "--predictions", bad, output="other.html")
+
     def test_page_is_small_and_repeatable(self):
         first = self.page(run())
         self.assertLess(len(first.encode()), 1 << 20)
