@@ -10,7 +10,7 @@
 
 #include "verify/case.h"
 
-static char folder[] = "/tmp/fuzz_case_XXXXXX";
+static char folder[] = P_tmpdir "/fuzz_case_XXXXXX";
 
 static void need(bool holds)
 {
