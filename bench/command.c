@@ -186,8 +186,7 @@ void command_reserve_stdout(const char *path)
     if (reserved) dup2(STDERR_FILENO, STDOUT_FILENO);
 }
 
-/* Terminals, pipes and devices take the bytes as they are; there is no "whole or not at all". */
-static bool is_stream(const char *path)
+bool command_is_stream(const char *path)
 {
     struct stat found;
     return strcmp(path, "-") == 0 ||
@@ -247,12 +246,13 @@ int command_write_all(const command_file *files, int count)
 {
     int ready = 0, status = EXIT_RIGHT;
     for (; ready < count && status == EXIT_RIGHT; ready++)
-        status = is_stream(files[ready].path)
+        status = command_is_stream(files[ready].path)
                      ? write_stream(files[ready].path, files[ready].data, files[ready].size)
                      : write_temporary(&files[ready]);
     bool keep = status == EXIT_RIGHT;
     for (int f = 0; f < (keep ? count : ready - 1); f++)
-        if (!is_stream(files[f].path) && settle_temporary(files[f].path, keep)) status = EXIT_USAGE;
+        if (!command_is_stream(files[f].path) && settle_temporary(files[f].path, keep))
+            status = EXIT_USAGE;
     return status;
 }
 
@@ -265,7 +265,7 @@ int command_write(const char *path, const void *data, size_t size)
 int command_can_write(const char *path)
 {
     char name[4096];
-    if (is_stream(path)) return EXIT_RIGHT;
+    if (command_is_stream(path)) return EXIT_RIGHT;
     if (temporary_name(path, name, sizeof name)) return EXIT_USAGE;
     FILE *stream = fopen(name, "wb");
     if (!stream) return write_failed(path);
