@@ -172,10 +172,10 @@ static void print_results(const result_run *run)
     result_rounds(run, &clean, &dirty);
     printf("verdict %s; %d rounds, %d dropped as dirty", result_verdict(run), clean + dirty, dirty);
     print_causes(run);
-    if (result_noise_floor(run) >= 0)
-        printf("; noise floor %.1f %%: no smaller difference between kernels is claimed",
-               100 * result_smallest_effect(run));
     printf("; %d skipped\n", skipped);
+    if (result_noise_floor(run) >= 0)
+        printf("noise floor %.1f %%: no difference below %.1f %% between kernels is claimed\n",
+               100 * result_noise_floor(run), 100 * result_smallest_effect(run));
 }
 
 /* ---- the run -------------------------------------------------------------------------- */
