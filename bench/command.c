@@ -41,7 +41,8 @@ static const command_option *find_option(const command_option *options, const ch
 static void print_help(const command_option *options, const char *usage, const char *example)
 {
     printf("usage: attest %s\n\n", usage);
-    for (const command_option *o = options; o->name; o++) printf("  --%-11s %s\n", o->name, o->help);
+    for (const command_option *o = options; o->name; o++)
+        printf("  --%-11s %s\n", o->name, o->help);
     printf("  --%-11s %s\n\nexample: attest %s\n", "help", "this text", example);
 }
 
