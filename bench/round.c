@@ -67,15 +67,16 @@ static void judge_sample(timing *t, measure_arm *arm)
     if (r.status != VERIFY_PASS) arm->verdict = r;
 }
 
-/* A sample of one arm, in nanoseconds per call. Checked at random while that costs little, and
- * always if it is the arm's last chance. */
-static double time_sample(timing *t, int place, bool last_chance)
+/* A sample of one arm in round r, in nanoseconds per call. Checked at random while that costs
+ * little, and at the latest in the sixth round. */
+static double time_sample(timing *t, int place, int r)
 {
     measure_group *g = t->g;
     measure_arm *arm = &g->arms[t->arm[place]];
     bool chosen = g->cost.checks_s < check_share * g->cost.timed_s &&
                   ref_random(g->seed ^ 0x72, t->moves) % 4 == 0;
-    bool checked = !t->sham[place] && (chosen || (last_chance && !arm->checked));
+    bool due = r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
+    bool checked = !t->sham[place] && (chosen || (due && !arm->checked));
     double begin = roof_now();
     if (checked) ref_poison_outputs(t->in);
     g->cost.checks_s += roof_now() - begin;
@@ -114,7 +115,7 @@ static void time_arms(timing *t, int r)
     for (int i = 0; i < t->places; i++) {
         int place = order[i];
         double begin = roof_now(), checks = g->cost.checks_s;
-        double ns = time_sample(t, place, g->clean + 1 >= g->rounds);
+        double ns = time_sample(t, place, r);
         double spent = roof_now() - begin - (g->cost.checks_s - checks);
         *(t->sham[place] ? &g->cost.sham_s : &g->cost.timed_s) += spent;
         (t->sham[place] ? g->sham_ns : g->arms[t->arm[place]].ns)[r] = ns;
