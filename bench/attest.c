@@ -14,7 +14,7 @@ static const struct {
     {"run", cmd_run, "compute one case directory or .npy files"},
     {"conform", cmd_conform, "judge kernels by cases whose answers others computed"},
     {"bench", cmd_bench, "measure verified kernels"},
-    {"export", cmd_export, "turn a result file into csv, markdown or gbench"},
+    {"export", cmd_export, "turn a result file into what other tools read"},
     {"model", cmd_model, "a real trained encoder with any kernel inside"},
     {"show", cmd_show, "where a head looks: its weights as a heat map"},
     {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},
