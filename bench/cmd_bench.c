@@ -6,26 +6,18 @@
 #include <string.h>
 
 #include "bench/command.h"
+#include "bench/journal.h"
 #include "bench/machine.h"
 #include "bench/presets.h"
-#include "bench/result.h"
 #include "bench/roof.h"
+#include "bench/session.h"
 
-enum { MOST_GROUPS = 256, MOST_THREAD_COUNTS = 16, MOST_PEAKS = 256 };
-
-typedef struct session {
-    const attn_kernel *kernels[256];
-    int kernel_count;
-    int threads[MOST_THREAD_COUNTS], thread_counts;
-    measure_group *groups;
-    int group_count;
-    result_peak peaks[MOST_PEAKS];
-    int peak_count;
-    result_read reads[MOST_THREAD_COUNTS];
-    int64_t seed, rounds;
-    double budget;
-    json_t *machine; /* as it was before the measuring began */
-} session;
+typedef struct bench_options {
+    const char *kernels, *problems, *preset, *threads, *budget, *rounds, *width, *json, *seed;
+    bool no_roofs, fresh_roofs, resume;
+    int64_t fixed_rounds, first_seed;
+    double budget_s, width_share;
+} bench_options;
 
 /* ---- options -------------------------------------------------------------------------- */
 
@@ -58,7 +50,7 @@ static int read_threads(session *s, const char *list)
         if (command_can_start(count)) return EXIT_USAGE;
         for (int t = 0; t < s->thread_counts; t++)
             if (s->threads[t] == count) return command_error("--threads names %ld twice", count);
-        if (s->thread_counts == MOST_THREAD_COUNTS)
+        if (s->thread_counts == SESSION_THREAD_COUNTS)
             return command_error("--threads lists more than 16 counts");
         s->threads[s->thread_counts++] = (int)count;
         at = end;
@@ -67,32 +59,47 @@ static int read_threads(session *s, const char *list)
 }
 
 /* "60s", "60" or "2m" -> seconds. */
-static int read_budget(session *s, const char *text)
+static int read_budget(bench_options *o)
 {
     char *end;
-    s->budget = 90;
-    if (!text) return EXIT_RIGHT;
-    s->budget = strtod(text, &end);
-    if (strcmp(end, "m") == 0) s->budget *= 60;
+    o->budget_s = 90;
+    if (!o->budget) return EXIT_RIGHT;
+    o->budget_s = strtod(o->budget, &end);
+    if (strcmp(end, "m") == 0) o->budget_s *= 60;
     bool unit = strcmp(end, "") == 0 || strcmp(end, "s") == 0 || strcmp(end, "m") == 0;
-    if (end == text || !unit || !(s->budget > 0) || !(s->budget <= 86400))
+    if (end == o->budget || !unit || !(o->budget_s > 0) || !(o->budget_s <= 86400))
         return command_error("--budget is \"%.40s\"; it must be a time like 60s or 5m, up to a day",
-                             text);
+                             o->budget);
     return EXIT_RIGHT;
 }
 
-static int add_group(session *s, const attn_problem *p, int threads)
+/* "1%" or "1" -> 0.01. */
+static int read_width(bench_options *o)
 {
-    if (s->group_count == MOST_GROUPS)
-        return command_error("more than %d problems x thread counts", MOST_GROUPS);
+    char *end;
+    if (!o->width) return EXIT_RIGHT;
+    o->width_share = strtod(o->width, &end) / 100;
+    bool unit = strcmp(end, "") == 0 || strcmp(end, "%") == 0;
+    if (end == o->width || !unit || !(o->width_share > 0) || !(o->width_share <= 1))
+        return command_error("--width is \"%.40s\"; it must be a share like 1%%, up to 100%%",
+                             o->width);
+    if (o->fixed_rounds) return command_error("bench: give --width or --rounds, not both");
+    return EXIT_RIGHT;
+}
+
+static int add_group(session *s, const bench_options *o, const attn_problem *p, int threads)
+{
+    if (s->group_count == SESSION_GROUPS)
+        return command_error("more than %d problems x thread counts", SESSION_GROUPS);
     measure_group *g = &s->groups[s->group_count++];
-    *g = (measure_group){.problem = *p, .threads = threads, .seed = (uint64_t)s->seed, .sham = -1};
+    g->problem = *p, g->threads = threads, g->sham = -1;
+    g->seed = (uint64_t)o->first_seed, g->width = o->width_share;
     for (int k = 0; k < s->kernel_count && k < MEASURE_ARMS; k++)
         g->arms[g->arm_count++].kernel = s->kernels[k];
     return EXIT_RIGHT;
 }
 
-static int add_problems(session *s, const char *list)
+static int add_problems(session *s, const bench_options *o, const char *list)
 {
     for (const char *at = list + strspn(list, " "); *at; at += strspn(at, " ")) {
         char key[256];
@@ -106,69 +113,10 @@ static int add_problems(session *s, const char *list)
         if (attn_visible_pairs(&p) == 0)
             return command_error("problem %s has no visible pair to measure", key);
         for (int t = 0; t < s->thread_counts; t++)
-            if (add_group(s, &p, s->threads[t])) return EXIT_USAGE;
+            if (add_group(s, o, &p, s->threads[t])) return EXIT_USAGE;
     }
     return s->group_count ? EXIT_RIGHT
                           : command_error("--problems is empty; an example is \"h8q512d64\"");
-}
-
-/* ---- measuring ------------------------------------------------------------------------ */
-
-/* Keeps the best multiply-add rate of every ISA that competes in this group. */
-static void measure_peaks(session *s, const measure_group *g)
-{
-    for (int a = 0; a < g->arm_count; a++) {
-        const char *isa = g->arms[a].kernel->isa;
-        int i = 0;
-        if (g->arms[a].dropped) continue;
-        while (i < s->peak_count &&
-               !(s->peaks[i].threads == g->threads && strcmp(s->peaks[i].isa, isa) == 0))
-            i++;
-        if (i == MOST_PEAKS) return;
-        if (i == s->peak_count) s->peaks[s->peak_count++] = (result_peak){isa, g->threads, 0};
-        s->peaks[i].gflops = fmax(s->peaks[i].gflops, roof_peak_gflops(isa, g->threads, 0.01));
-    }
-}
-
-/* Keeps the best read rate of a buffer as large as this group's tensors. */
-static void measure_read(measure_group *g)
-{
-    int64_t bytes = (int64_t)fmin(result_bytes(&g->problem), (double)ROOF_MEMORY_BYTES);
-    g->read_gbps = fmax(g->read_gbps, roof_read_gbps(g->threads, bytes, 0.03));
-}
-
-static void prepare_all(session *s)
-{
-    int64_t memory = machine_memory_available() * 9 / 10;
-    for (int t = 0; t < s->thread_counts; t++)
-        s->reads[t] =
-            (result_read){s->threads[t], roof_read_gbps(s->threads[t], ROOF_MEMORY_BYTES, 0.2)};
-    for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
-        command_progress("checking", i, s->group_count);
-        measure_prepare(&s->groups[i], memory);
-    }
-    command_progress_end();
-}
-
-static double planned_seconds, done_seconds;
-
-/* Asked before every round: shows how far the run is, and whether it was interrupted. */
-static bool stop_before(const measure_group *g, int round)
-{
-    command_progress(g->key, done_seconds + round * measure_round_seconds(g), planned_seconds);
-    return command_interrupted();
-}
-
-static void measure_all(session *s)
-{
-    for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
-        measure_group *g = &s->groups[i];
-        measure_peaks(s, g), measure_read(g);
-        measure_run(g, stop_before);
-        measure_peaks(s, g), measure_read(g);
-        done_seconds += g->rounds * measure_round_seconds(g);
-    }
-    command_progress_end();
 }
 
 /* ---- the table ------------------------------------------------------------------------ */
@@ -186,58 +134,90 @@ static void print_arm(const result_run *run, const measure_group *g, const measu
     if (line.bounded)
         snprintf(spread, sizeof spread, "%.1f%%",
                  50 * (line.high_ns - line.low_ns) / line.median_ns);
-    printf("%-16s %-22s %2d %10.3f %6s %8.1f %8.1f%%\n", arm->kernel->name, g->key, g->threads,
-           line.median_ns * 1e-6, spread, line.gflops, 100 * line.peak_fraction);
+    char share[16] = "-"; /* without roofs */
+    if (line.peak_gflops > 0) snprintf(share, sizeof share, "%.1f%%", 100 * line.peak_fraction);
+    printf("%-16s %-22s %2d %10.3f %6s %8.1f %9s\n", arm->kernel->name, g->key, g->threads,
+           line.median_ns * 1e-6, spread, line.gflops, share);
+}
+
+/* " (3 steal, 1 clock)" */
+static void print_causes(const result_run *run)
+{
+    int counts[EVIDENCE_CAUSES] = {0};
+    const char *separator = " (";
+    for (int i = 0; i < run->group_count; i++)
+        for (int r = 0; r < run->groups[i].tried; r++)
+            if (run->groups[i].round[r].cause != EVIDENCE_CLEAN)
+                counts[run->groups[i].round[r].cause]++;
+    for (int c = 0; c < EVIDENCE_CAUSES; c++) {
+        if (!counts[c]) continue;
+        printf("%s%d %s", separator, counts[c], evidence_names[c]);
+        separator = ", ";
+    }
+    if (separator[0] == ',') putchar(')');
 }
 
 static void print_results(const result_run *run)
 {
     printf("%-16s %-22s %2s %10s %6s %8s %s\n", "kernel", "problem", "th", "median ms", "+-",
            "GFLOP/s", "best/peak");
-    int skipped = 0, dirty = 0, clean = 0;
+    int skipped = 0, dirty, clean;
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count; a++) {
             skipped += result_skipped(g, &g->arms[a]) != NULL;
             print_arm(run, g, &g->arms[a]);
         }
-        clean += g->clean, dirty += g->dirty;
     }
-    double floor = result_noise_floor(run);
-    printf("verdict %s; %d rounds, %d dropped as dirty", result_verdict(run), clean, dirty);
-    if (floor >= 0) printf("; noise floor %.1f %%", 100 * floor);
+    result_rounds(run, &clean, &dirty);
+    printf("verdict %s; %d rounds, %d dropped as dirty", result_verdict(run), clean + dirty, dirty);
+    print_causes(run);
     printf("; %d skipped\n", skipped);
+    if (result_noise_floor(run) >= 0)
+        printf("noise floor %.1f %%: no difference below %.1f %% between kernels is claimed\n",
+               100 * result_noise_floor(run), 100 * result_smallest_effect(run));
 }
 
-static int finish(session *s, const char *preset, const char *json, double seconds, int argc,
-                  char **argv)
+/* ---- the run -------------------------------------------------------------------------- */
+
+static result_run run_of(const session *s, const bench_options *o, int argc, char **argv)
 {
-    result_run run = {.machine = s->machine,
-                      .groups = s->groups,
-                      .group_count = s->group_count,
-                      .peaks = s->peaks,
-                      .peak_count = s->peak_count,
-                      .reads = s->reads,
-                      .read_count = s->thread_counts,
-                      .preset = preset,
-                      .argv = argv,
-                      .argc = argc,
-                      .seed = (uint64_t)s->seed,
-                      .seconds = seconds,
-                      .interrupted = command_interrupted()};
+    return (result_run){.machine = s->machine,
+                        .roofs = s->roofs,
+                        .groups = s->groups,
+                        .group_count = s->group_count,
+                        .peaks = s->peaks,
+                        .peak_count = s->peak_count,
+                        .reads = s->reads,
+                        .read_count = s->no_roofs ? 0 : s->thread_counts,
+                        .preset = o->preset,
+                        .argv = argv,
+                        .argc = argc,
+                        .seed = (uint64_t)o->first_seed,
+                        .seconds = roof_now() - s->began,
+                        .check_seconds = s->check_seconds,
+                        .interrupted = command_interrupted()};
+}
+
+/* Table and result file. The journal stays until the file is written. */
+static int finish(const result_run *run, const char *json)
+{
     int voids = 0, measured = 0;
-    for (int i = 0; i < s->group_count; i++)
-        for (int a = 0; a < s->groups[i].arm_count; a++) {
-            voids += result_is_void(&s->groups[i].arms[a]);
-            measured += result_is_timed(&s->groups[i], &s->groups[i].arms[a]);
+    for (int i = 0; i < run->group_count; i++)
+        for (int a = 0; a < run->groups[i].arm_count; a++) {
+            voids += result_is_void(&run->groups[i].arms[a]);
+            measured += result_is_timed(&run->groups[i], &run->groups[i].arms[a]);
         }
-    if (run.interrupted && !measured) {
+    if (run->interrupted && !measured) {
+        journal_remove();
         command_error("interrupted before anything was measured; no file was written");
         return EXIT_INTERRUPTED;
     }
-    print_results(&run);
-    if (json && command_write_json(json, result_json(&run))) return EXIT_USAGE;
-    if (run.interrupted) {
+    print_results(run);
+    journal_make_room();
+    if (json && command_write_json(json, result_json(run))) return EXIT_USAGE;
+    journal_remove();
+    if (run->interrupted) {
         command_error("interrupted; what was measured until then is kept%s%s", json ? " in " : "",
                       json ? json : "");
         return EXIT_INTERRUPTED;
@@ -245,20 +225,59 @@ static int finish(session *s, const char *preset, const char *json, double secon
     return voids ? EXIT_WRONG : measured ? EXIT_RIGHT : EXIT_SKIPPED;
 }
 
+static int run_bench(session *s, const bench_options *o, int argc, char **argv)
+{
+    command_reserve_stdout(o->json);
+    command_catch_interrupt();
+    session_prepare(s);
+    double planned = measure_plan(s->groups, s->group_count, o->budget_s, (int)o->fixed_rounds);
+    bool journalled = o->json && !command_is_stream(o->json);
+    if (o->resume && journal_resume(o->json, s, argc, argv)) return EXIT_USAGE;
+    if (journalled && !o->resume && journal_start(o->json, s, argc, argv)) return EXIT_USAGE;
+    session_measure(s, planned, journalled ? journal_keep : NULL);
+    result_run run = run_of(s, o, argc, argv);
+    return finish(&run, o->json);
+}
+
+/* Everything that the options say, checked; nothing is measured or written yet. */
+static int read_options(session *s, bench_options *o)
+{
+    if (o->problems && o->preset)
+        return command_error("bench: give --problems or --preset, not both");
+    if (!o->problems && !o->preset) o->preset = "quick";
+    if (o->resume && (!o->json || command_is_stream(o->json)))
+        return command_error("bench: --resume needs the --json FILE of the run to go on with");
+    const char *list = o->problems ? o->problems : preset_problems(o->preset);
+    if (!list) return command_error("--preset is \"%.40s\"; legal are %s", o->preset, preset_names);
+    s->groups = calloc(SESSION_GROUPS, sizeof *s->groups);
+    if (!s->groups) return command_error("memory is short");
+    s->no_roofs = o->no_roofs, s->fresh_roofs = o->fresh_roofs;
+    if (command_kernels(o->kernels, s->kernels, &s->kernel_count) || read_threads(s, o->threads) ||
+        read_budget(o) ||
+        command_int("rounds", o->rounds, 1, MEASURE_MOST_ROUNDS, &o->fixed_rounds) ||
+        read_width(o) || command_int("seed", o->seed, 0, INT64_MAX / 2, &o->first_seed) ||
+        add_problems(s, o, list) || (o->json && command_can_write(o->json)))
+        return EXIT_USAGE;
+    return EXIT_RIGHT;
+}
+
 int cmd_bench(int argc, char **argv)
 {
-    const char *kernels = "all", *problems = NULL, *preset = NULL, *threads = NULL, *budget = NULL;
-    const char *rounds = NULL, *json = NULL, *seed = NULL;
-    static session s = {.seed = 1};
+    bench_options o = {.kernels = "all", .first_seed = 1};
+    static session s;
     const command_option options[] = {
-        {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
-        {"problems", &problems, NULL, "LIST  problem keys with spaces"},
-        {"preset", &preset, NULL, "NAME  quick (default), scaling, models, limits"},
-        {"threads", &threads, NULL, "LIST  thread counts with commas (1 and the most)"},
-        {"budget", &budget, NULL, "TIME  seconds of measuring, e.g. 60s (90s); checks come on top"},
-        {"rounds", &rounds, NULL, "N  rounds for every group, instead of a budget"},
-        {"seed", &seed, NULL, "N  seed of inputs and order (1)"},
-        {"json", &json, NULL, "FILE  write the native result file"},
+        {"kernels", &o.kernels, NULL, "LIST  all (default), best, or names with commas"},
+        {"problems", &o.problems, NULL, "LIST  problem keys with spaces"},
+        {"preset", &o.preset, NULL, "NAME  quick (default), scaling, models, limits"},
+        {"threads", &o.threads, NULL, "LIST  thread counts with commas (1 and the most)"},
+        {"budget", &o.budget, NULL, "TIME  of measuring, e.g. 60s (90s); checks come on top"},
+        {"rounds", &o.rounds, NULL, "N  rounds for every group, instead of a budget"},
+        {"width", &o.width, NULL, "PCT  stop a group when all intervals are within +-PCT"},
+        {"seed", &o.seed, NULL, "N  seed of inputs and order (1)"},
+        {"json", &o.json, NULL, "FILE  write the native result file"},
+        {"resume", NULL, &o.resume, "go on with the run of --json FILE that was killed"},
+        {"no-roofs", NULL, &o.no_roofs, "measure no peaks and bandwidths: times only"},
+        {"fresh-roofs", NULL, &o.fresh_roofs, "measure the roofs of the caches anew"},
         {NULL, NULL, NULL, NULL},
     };
     int positional;
@@ -272,27 +291,8 @@ int cmd_bench(int argc, char **argv)
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
     if (positional) return command_error("bench: unexpected argument \"%.60s\"", argv[1]);
-    if (problems && preset) return command_error("bench: give --problems or --preset, not both");
-    if (!problems && !preset) preset = "quick";
-    const char *list = problems ? problems : preset_problems(preset);
-    if (!list) return command_error("--preset is \"%.40s\"; legal are %s", preset, preset_names);
-    s.groups = calloc(MOST_GROUPS, sizeof *s.groups);
-    if (!s.groups) return command_error("memory is short");
-    if (command_kernels(kernels, s.kernels, &s.kernel_count) || read_threads(&s, threads) ||
-        read_budget(&s, budget) ||
-        command_int("rounds", rounds, 1, MEASURE_MOST_ROUNDS, &s.rounds) ||
-        command_int("seed", seed, 0, INT64_MAX / 2, &s.seed) || add_problems(&s, list) ||
-        (json && command_can_write(json)))
-        return EXIT_USAGE;
-    command_reserve_stdout(json);
-    command_catch_interrupt();
-    s.machine = machine_record();
-    double begin = roof_now();
-    prepare_all(&s);
-    planned_seconds = measure_plan(s.groups, s.group_count, s.budget, (int)s.rounds);
-    measure_all(&s);
-    int status = finish(&s, preset, json, roof_now() - begin, word_count, words);
-    json_decref(s.machine);
-    free(s.groups);
+    int status = read_options(&s, &o);
+    if (status == EXIT_RIGHT) status = run_bench(&s, &o, word_count, words);
+    session_end(&s);
     return status;
 }

@@ -41,8 +41,9 @@ static const command_option *find_option(const command_option *options, const ch
 static void print_help(const command_option *options, const char *usage, const char *example)
 {
     printf("usage: attest %s\n\n", usage);
-    for (const command_option *o = options; o->name; o++) printf("  --%-9s %s\n", o->name, o->help);
-    printf("  --%-9s %s\n\nexample: attest %s\n", "help", "this text", example);
+    for (const command_option *o = options; o->name; o++)
+        printf("  --%-11s %s\n", o->name, o->help);
+    printf("  --%-11s %s\n\nexample: attest %s\n", "help", "this text", example);
 }
 
 static int unknown_option(const command_option *options, const char *command, const char *arg)
@@ -186,8 +187,7 @@ void command_reserve_stdout(const char *path)
     if (reserved) dup2(STDERR_FILENO, STDOUT_FILENO);
 }
 
-/* Terminals, pipes and devices take the bytes as they are; there is no "whole or not at all". */
-static bool is_stream(const char *path)
+bool command_is_stream(const char *path)
 {
     struct stat found;
     return strcmp(path, "-") == 0 ||
@@ -247,12 +247,13 @@ int command_write_all(const command_file *files, int count)
 {
     int ready = 0, status = EXIT_RIGHT;
     for (; ready < count && status == EXIT_RIGHT; ready++)
-        status = is_stream(files[ready].path)
+        status = command_is_stream(files[ready].path)
                      ? write_stream(files[ready].path, files[ready].data, files[ready].size)
                      : write_temporary(&files[ready]);
     bool keep = status == EXIT_RIGHT;
     for (int f = 0; f < (keep ? count : ready - 1); f++)
-        if (!is_stream(files[f].path) && settle_temporary(files[f].path, keep)) status = EXIT_USAGE;
+        if (!command_is_stream(files[f].path) && settle_temporary(files[f].path, keep))
+            status = EXIT_USAGE;
     return status;
 }
 
@@ -265,7 +266,7 @@ int command_write(const char *path, const void *data, size_t size)
 int command_can_write(const char *path)
 {
     char name[4096];
-    if (is_stream(path)) return EXIT_RIGHT;
+    if (command_is_stream(path)) return EXIT_RIGHT;
     if (temporary_name(path, name, sizeof name)) return EXIT_USAGE;
     FILE *stream = fopen(name, "wb");
     if (!stream) return write_failed(path);

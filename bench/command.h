@@ -73,6 +73,10 @@ typedef struct command_file {
 } command_file;
 int command_write_all(const command_file *files, int count);
 
+/* "-", terminals, pipes and devices: they take the bytes as they are; there is no "whole or not at
+ * all". */
+bool command_is_stream(const char *path);
+
 /* Could command_write write this path now? Tried by making the temporary file and removing it.
  * Asked before long work, so that no result is lost. */
 int command_can_write(const char *path);

@@ -1,25 +1,16 @@
-/* measure.c: interleaved rounds.
- *
- * Order within a round is a Williams square over a fresh random permutation of the arms for each
- * block of rounds: over a whole block every arm stands at every place, and after every other,
- * equally often (over other numbers of rounds: nearly). The sham arm is one kernel entered a second
- * time under no name; what separates it from its twin is noise. A round is dirty, and dropped
- * whole, if the hypervisor took more than 2 % of the CPUs' time in it (steal; one clock tick is
- * always allowed) or memory had to be paged in; never for being slow. */
+/* measure.c: is a kernel right on what will be timed, and how many rounds can we afford? The rounds
+ * themselves are in round.c. */
 #include "bench/measure.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "bench/roof.h"
 
 enum { JUDGED_ROWS = 64 };
 static const double sample_seconds = 2e-3; /* the shortest sample; the clock resolves 1e-8 of it */
-static const double most_steal = 0.02;
 
 /* ---- one arm -------------------------------------------------------------------------- */
 
@@ -119,7 +110,7 @@ void measure_prepare(measure_group *g, int64_t memory)
 
 /* ---- planning ------------------------------------------------------------------------- */
 
-static bool is_timed(const measure_arm *arm)
+bool measure_is_timed(const measure_arm *arm)
 {
     return !arm->dropped && arm->verdict.status == VERIFY_PASS;
 }
@@ -129,7 +120,7 @@ double measure_round_seconds(const measure_group *g)
     int calls = g->calls + (g->calls > 1); /* the warm-up */
     double seconds = g->sham >= 0 ? calls * g->arms[g->sham].call_seconds : 0;
     for (int a = 0; a < g->arm_count; a++)
-        if (is_timed(&g->arms[a])) seconds += calls * g->arms[a].call_seconds;
+        if (measure_is_timed(&g->arms[a])) seconds += calls * g->arms[a].call_seconds;
     return seconds;
 }
 
@@ -145,7 +136,9 @@ static void give_rounds(measure_group *groups, int count, double share)
 {
     for (int i = 0; i < count; i++) {
         double rounds = share / fmax(measure_round_seconds(&groups[i]), 1e-6);
-        groups[i].rounds = (int)fmin(fmax(rounds, MEASURE_LEAST_ROUNDS), MEASURE_MOST_ROUNDS);
+        groups[i].rounds =
+            (int)fmin(fmax(rounds, MEASURE_LEAST_ROUNDS),
+                      groups[i].width > 0 ? MEASURE_MOST_ROUNDS : MEASURE_USUAL_ROUNDS);
     }
 }
 
@@ -157,7 +150,8 @@ static measure_arm *dearest_arm(measure_group *groups, int count)
         for (int a = 0; a < groups[i].arm_count; a++) {
             measure_arm *arm = &groups[i].arms[a];
             double cost = groups[i].calls * arm->call_seconds;
-            if (is_timed(arm) && a != groups[i].sham && cost > most) dearest = arm, most = cost;
+            if (measure_is_timed(arm) && a != groups[i].sham && cost > most)
+                dearest = arm, most = cost;
         }
     return dearest;
 }
@@ -186,120 +180,4 @@ double measure_plan(measure_group *groups, int count, double seconds, int fixed_
     }
     give_rounds(groups, count, low);
     return planned_seconds(groups, count);
-}
-
-/* ---- rounds --------------------------------------------------------------------------- */
-
-/* What the operating system charges to a round. */
-typedef struct evidence {
-    double steal_seconds;
-    long major_faults;
-} evidence;
-
-static evidence evidence_now(void)
-{
-    evidence e = {0};
-    struct rusage usage;
-    long long user, nice, system, idle, wait, irq, soft, steal = 0;
-    FILE *file = fopen("/proc/stat", "r");
-    if (file && fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system,
-                       &idle, &wait, &irq, &soft, &steal) == 8)
-        e.steal_seconds = (double)steal / (double)sysconf(_SC_CLK_TCK);
-    if (file) fclose(file);
-    if (getrusage(RUSAGE_SELF, &usage) == 0) e.major_faults = usage.ru_majflt;
-    return e;
-}
-
-/* The order of round r over a fresh permutation per block of rounds: a Williams square (0, 1, n-1,
- * 2, n-2 ..., shifted by one each round, every other block reversed), in which every competitor
- * stands at every place and follows every other equally often (Williams 1949). */
-static void order_of_round(const measure_group *g, int r, int *order, int places)
-{
-    int permutation[MEASURE_ARMS + 1], block = r / places, shift = r % places;
-    for (int i = 0; i < places; i++) permutation[i] = i;
-    for (int i = places - 1; i > 0; i--) {
-        uint64_t random = ref_random(g->seed + (uint64_t)(block / 2), (uint64_t)i);
-        int other = (int)(random % (uint64_t)(i + 1)), kept = permutation[i];
-        permutation[i] = permutation[other], permutation[other] = kept;
-    }
-    for (int i = 0; i < places; i++) {
-        int step = i % 2 ? (i + 1) / 2 : (places - i / 2) % places;
-        order[block % 2 ? places - 1 - i : i] = permutation[(step + shift) % places];
-    }
-}
-
-typedef struct timing {
-    int arm[MEASURE_ARMS + 1]; /* which arm stands behind each competitor */
-    bool sham[MEASURE_ARMS + 1];
-    void *scratch; /* one for all arms, as large as the largest needs: they run one at a time */
-    int places;
-} timing;
-
-static timing start_timing(const measure_group *g)
-{
-    timing t = {.places = 0};
-    int64_t largest = 0;
-    for (int a = 0; a < g->arm_count; a++) {
-        if (!is_timed(&g->arms[a])) continue;
-        int64_t bytes = scratch_bytes(g, &g->arms[a]);
-        largest = bytes > largest ? bytes : largest;
-        t.arm[t.places++] = a;
-    }
-    if (t.places) t.scratch = new_scratch(largest);
-    if (g->sham >= 0) t.arm[t.places] = g->sham, t.sham[t.places++] = true;
-    return t;
-}
-
-/* One round into slot `clean` of every arm; true if it may be kept. */
-static bool time_round(measure_group *g, const timing *t, const ref_inputs *in, int r)
-{
-    int order[MEASURE_ARMS + 1];
-    order_of_round(g, r, order, t->places);
-    evidence before = evidence_now();
-    double begin = roof_now();
-    for (int i = 0; i < t->places; i++) {
-        int place = order[i], a = t->arm[place];
-        if (g->calls > 1)
-            run_calls(g, &g->arms[a], in, t->scratch, 1); /* caches forget the others */
-        double seconds = run_calls(g, &g->arms[a], in, t->scratch, g->calls);
-        double *slot = t->sham[place] ? &g->sham_ns[g->clean] : &g->arms[a].ns[g->clean];
-        *slot = seconds * 1e9 / g->calls;
-    }
-    double elapsed = roof_now() - begin;
-    evidence after = evidence_now();
-    double tick = 1 / (double)sysconf(_SC_CLK_TCK); /* what one count of steal may be off by */
-    double allowed = fmax(tick, most_steal * elapsed * (double)sysconf(_SC_NPROCESSORS_ONLN));
-    return after.steal_seconds - before.steal_seconds <= allowed &&
-           after.major_faults == before.major_faults;
-}
-
-/* The timed calls are checked calls: poison, call once more, judge. */
-static void judge_again(measure_group *g, const timing *t, ref_inputs *in)
-{
-    verify_case timed = timed_case(g);
-    for (int i = 0; i < t->places; i++) {
-        measure_arm *arm = &g->arms[t->arm[i]];
-        if (t->sham[i]) continue;
-        ref_poison_outputs(in);
-        run_calls(g, arm, in, t->scratch, 1);
-        verify_report r = verify_outputs(arm->kernel, &timed, in, JUDGED_ROWS);
-        if (r.status != VERIFY_PASS || r.share > arm->verdict.share) arm->verdict = r;
-    }
-}
-
-void measure_run(measure_group *g, bool (*stop)(const measure_group *, int))
-{
-    timing t = start_timing(g);
-    ref_inputs *in =
-        t.places ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed) : NULL;
-    g->clean = g->dirty = 0;
-    for (int i = 0; in && i < t.places; i++)
-        if (!t.sham[i]) run_calls(g, &g->arms[t.arm[i]], in, t.scratch, 1);
-    for (int r = 0; in && g->clean < g->rounds && r < 2 * g->rounds && !stop(g, r); r++) {
-        if (time_round(g, &t, in, r)) g->clean++;
-        else g->dirty++;
-    }
-    if (in) judge_again(g, &t, in);
-    free(t.scratch);
-    ref_inputs_free(in);
 }

@@ -6,21 +6,41 @@
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
+#include "bench/anchor.h"
+#include "bench/evidence.h"
 #include "kernels/attention.h"
 #include "verify/verify.h"
 
-enum { MEASURE_LEAST_ROUNDS = 6, MEASURE_MOST_ROUNDS = 30, MEASURE_ARMS = 64 };
+enum {
+    MEASURE_LEAST_ROUNDS = 6,
+    MEASURE_USUAL_ROUNDS = 30, /* most that a budget buys */
+    MEASURE_MOST_ROUNDS = 120, /* that may be asked for, and that a width may take */
+    MEASURE_TRIES = 2 * MEASURE_MOST_ROUNDS,
+    MEASURE_ARMS = 64
+};
 
 typedef struct measure_arm {
     const attn_kernel *kernel; /* NULL in unused places */
-    verify_report
-        verdict;         /* of the timed inputs, judged before the first and after the last round */
-    double call_seconds; /* one call while planning; what the budget is divided by */
-    bool prepared;       /* verdict and dropped are set */
-    const char *dropped; /* why it is not measured, or NULL */
-    int64_t scratch_bytes;              /* per thread, as the kernel asks */
-    double ns[2 * MEASURE_MOST_ROUNDS]; /* per call, one per clean round */
+    verify_report verdict;     /* of the inputs before timing; then of the first wrong timed call */
+    double call_seconds;       /* one call while planning; what the budget is divided by */
+    bool prepared;             /* verdict and dropped are set */
+    const char *dropped;       /* why it is not measured, or NULL */
+    int64_t scratch_bytes;     /* per thread, as the kernel asks */
+    double ns[MEASURE_TRIES];  /* per call, one per round, dirty ones included */
+    int checked;               /* timed samples whose last call was judged */
 } measure_arm;
+
+/* What stood around one round. */
+typedef struct measure_round {
+    evidence_cause cause;   /* EVIDENCE_CLEAN, or why it does not count */
+    double at_s;            /* since the run began */
+    anchor_reading anchors; /* before its samples; all zero without anchors */
+} measure_round;
+
+/* Where the time of a group went. */
+typedef struct measure_cost {
+    double timed_s, sham_s, anchors_s, checks_s;
+} measure_cost;
 
 typedef struct measure_group {
     attn_problem problem;
@@ -29,14 +49,25 @@ typedef struct measure_group {
     uint64_t seed;
     measure_arm arms[MEASURE_ARMS];
     int arm_count;
-    double flops;     /* of one call: 2 (qk_dim + v_dim) per pair that these inputs leave visible */
-    int calls;        /* per sample */
-    int rounds;       /* planned */
-    int clean, dirty; /* measured, and dropped for a recorded cause */
+    double flops; /* of one call: 2 (qk_dim + v_dim) per pair that these inputs leave visible */
+    int calls;    /* per sample */
+    int rounds;   /* planned */
+    double width; /* stop when every interval is within +- this share of its median; 0 = never */
+    int tried;    /* rounds measured, dirty ones included */
+    int clean;    /* of them */
+    int sham;     /* the arm that is also timed as a stranger; -1 if none */
+    double sham_ns[MEASURE_TRIES];
+    measure_round round[MEASURE_TRIES];
+    measure_cost cost;
     double read_gbps; /* of a buffer as large as Q, K, V and O, measured around the rounds */
-    int sham;         /* the arm that is also timed as a stranger; -1 if none */
-    double sham_ns[2 * MEASURE_MOST_ROUNDS];
 } measure_group;
+
+/* What a run does around every round. */
+typedef struct measure_hooks {
+    double began;                                   /* roof_now() at the start of the run */
+    bool (*stop)(const measure_group *, int round); /* asked before each */
+    void (*keep)(const measure_group *, int round); /* told after each, or NULL */
+} measure_hooks;
 
 /* Checks every arm on the inputs that will be timed (64 rows by the bound, all rows by the gather
  * probe), times one call, and marks what cannot be measured. Bytes beyond `memory` are refused
@@ -47,11 +78,24 @@ void measure_prepare(measure_group *group, int64_t memory);
  * MEASURE_LEAST_ROUNDS. fixed_rounds > 0 sets the rounds instead. Returns the planned seconds. */
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds);
 
-/* Times the group's rounds until done or `stop`, asked before each, answers true; then judges the
- * outputs again. */
-void measure_run(measure_group *group, bool (*stop)(const measure_group *, int round));
+/* Times the group's rounds, from group->tried on, until as many clean ones as planned or a tight
+ * enough interval. Every timed call works on inputs of its own; now and then, and once at least for
+ * every arm, the outputs are poisoned before a sample and a row of its last call is judged after
+ * it: a kernel that is wrong then becomes void. */
+void measure_run(measure_group *group, const measure_hooks *hooks);
+
+/* Does round r count? Clean ones do. On a host so busy that fewer than MEASURE_LEAST_ROUNDS were
+ * clean all do, and nothing may be claimed from them (more than 20 % dirty: undecided). */
+bool measure_counts(const measure_group *group, int r);
+
+/* The samples of rounds that count, in order, into `to` (room for MEASURE_TRIES, or NULL); returns
+ * how many. `ns` is an arm's or the sham's array of this group. */
+int measure_samples(const measure_group *group, const double *ns, double *to);
 
 /* Seconds that one round of this group takes. */
 double measure_round_seconds(const measure_group *group);
+
+/* Is this arm measured, as far as is known? */
+bool measure_is_timed(const measure_arm *arm);
 
 #endif

@@ -21,18 +21,20 @@ double result_bytes(const attn_problem *p)
 
 /* ---- noise ---------------------------------------------------------------------------- */
 
-/* ln(sham / twin) per round of one group into `ratios`; returns how many. */
+/* ln(sham / twin) per clean round of one group into `ratios`; returns how many. */
 static int sham_ratios(const measure_group *g, double *ratios)
 {
-    for (int r = 0; g->sham >= 0 && r < g->clean; r++)
-        ratios[r] = log(g->sham_ns[r] / g->arms[g->sham].ns[r]);
-    return g->sham >= 0 ? g->clean : 0;
+    double twin[MEASURE_TRIES];
+    if (g->sham < 0) return 0;
+    int count = measure_samples(g, g->sham_ns, ratios);
+    measure_samples(g, g->arms[g->sham].ns, twin);
+    for (int r = 0; r < count; r++) ratios[r] = log(ratios[r] / twin[r]);
+    return count;
 }
 
 double result_noise_floor(const result_run *run)
 {
-    double *all = malloc(((size_t)run->group_count * 2 * MEASURE_MOST_ROUNDS + 1) * sizeof *all),
-           floor = -1;
+    double *all = malloc(((size_t)run->group_count * MEASURE_TRIES + 1) * sizeof *all), floor = -1;
     int count = 0;
     if (!all) return -1;
     for (int i = 0; i < run->group_count; i++) count += sham_ratios(&run->groups[i], all + count);
@@ -42,10 +44,22 @@ double result_noise_floor(const result_run *run)
     return floor;
 }
 
+double result_smallest_effect(const result_run *run) { return fmax(band, result_noise_floor(run)); }
+
+void result_rounds(const result_run *run, int *clean, int *dirty)
+{
+    *clean = *dirty = 0;
+    for (int i = 0; i < run->group_count; i++) {
+        *clean += run->groups[i].clean;
+        *dirty += run->groups[i].tried - run->groups[i].clean;
+    }
+}
+
 const char *result_verdict(const result_run *run)
 {
-    double ratios[2 * MEASURE_MOST_ROUNDS];
-    int clean = 0, dirty = 0, verified = 0;
+    double ratios[MEASURE_TRIES];
+    int clean, dirty, verified = 0;
+    result_rounds(run, &clean, &dirty);
     bool flagged = false;
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
@@ -54,14 +68,13 @@ const char *result_verdict(const result_run *run)
             stats_median m = stats_of(ratios, count);
             flagged = flagged || !m.bounded || m.low > band || m.high < -band;
         }
-        clean += g->clean, dirty += g->dirty;
-        for (int a = 0; a < g->arm_count && g->clean; a++) {
+        for (int a = 0; a < g->arm_count; a++) {
             if (!result_is_timed(g, &g->arms[a])) continue;
             verified++;
             flagged = flagged || result_of(run, g, &g->arms[a]).peak_fraction > 1.02;
         }
     }
-    if (!verified || !clean) return "void";
+    if (!verified) return "void";
     return flagged || dirty > 0.2 * (clean + dirty) ? "undecided" : "valid";
 }
 
@@ -77,9 +90,8 @@ static double peak_of(const result_run *run, const char *isa, int threads)
 
 result_line result_of(const result_run *run, const measure_group *g, const measure_arm *arm)
 {
-    double samples[2 * MEASURE_MOST_ROUNDS];
-    memcpy(samples, arm->ns, (size_t)g->clean * sizeof *samples);
-    stats_median m = stats_of(samples, g->clean);
+    double samples[MEASURE_TRIES];
+    stats_median m = stats_of(samples, measure_samples(g, arm->ns, samples));
     double flops = g->flops, bytes = result_bytes(&g->problem);
     double peak = peak_of(run, arm->kernel->isa, g->threads);
     return (result_line){
@@ -104,10 +116,54 @@ static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(
 
 static json_t *text_or_null(const char *text) { return text ? json_string(text) : json_null(); }
 
+static json_t *numbers_json(const double *values, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) json_array_append_new(list, number(values[i]));
+    return list;
+}
+
+/* What stood around every round of the group: told once, with the twin of its sham. */
+static void add_rounds(json_t *entry, const measure_group *g)
+{
+    double clock[MEASURE_TRIES], fma[MEASURE_TRIES], triad[MEASURE_TRIES], at[MEASURE_TRIES];
+    int count = 0;
+    json_t *dirty = json_array();
+    for (int r = 0; r < g->tried; r++) {
+        const measure_round *round = &g->round[r];
+        if (measure_counts(g, r)) {
+            clock[count] = round->anchors.clock_ghz, fma[count] = round->anchors.fma_gflops;
+            triad[count] = round->anchors.triad_gbps, at[count++] = round->at_s;
+        }
+        if (round->cause != EVIDENCE_CLEAN)
+            json_array_append_new(dirty, json_pack("{s:f, s:s}", "at_s", round->at_s, "cause",
+                                                   evidence_names[round->cause]));
+    }
+    json_object_set_new(entry, "at_s", numbers_json(at, count));
+    json_object_set_new(entry, "anchors",
+                        json_pack("{s:o, s:o, s:o}", "clock_ghz", numbers_json(clock, count),
+                                  "fma_gflops", numbers_json(fma, count), "triad_gbps",
+                                  numbers_json(triad, count)));
+    json_object_set_new(entry, "dirty_rounds", dirty);
+}
+
+static json_t *causes_json(const measure_group *g)
+{
+    int counts[EVIDENCE_CAUSES] = {0};
+    json_t *causes = json_object();
+    for (int r = 0; r < g->tried; r++)
+        if (g->round[r].cause != EVIDENCE_CLEAN) counts[g->round[r].cause]++;
+    for (int c = 0; c < EVIDENCE_CAUSES; c++)
+        if (counts[c]) json_object_set_new(causes, evidence_names[c], json_integer(counts[c]));
+    return causes;
+}
+
 static void add_timing(json_t *entry, const result_run *run, const measure_group *g,
                        const measure_arm *arm)
 {
     result_line line = result_of(run, g, arm);
+    double samples[MEASURE_TRIES];
+    int count = measure_samples(g, arm->ns, samples);
     const struct {
         const char *name;
         double value;
@@ -117,17 +173,19 @@ static void add_timing(json_t *entry, const result_run *run, const measure_group
         {"ci_high_ns", line.high_ns},
         {"min_ns", line.least_ns},
         {"gflops", line.gflops},
-        {"peak_gflops", line.peak_gflops},
-        {"peak_fraction", line.peak_fraction},
+        {"peak_gflops", line.peak_gflops > 0 ? line.peak_gflops : NAN},
+        {"peak_fraction", line.peak_gflops > 0 ? line.peak_fraction : NAN},
         {"bandwidth_gbps", line.gbps},
-        {"read_gbps", line.read_gbps},
-        {"bandwidth_fraction", line.read_fraction},
+        {"read_gbps", line.read_gbps > 0 ? line.read_gbps : NAN},
+        {"bandwidth_fraction", line.read_gbps > 0 ? line.read_fraction : NAN},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_object_set_new(entry, numbers[i].name, number(numbers[i].value));
-    json_t *samples = json_array();
-    for (int r = 0; r < g->clean; r++) json_array_append_new(samples, number(arm->ns[r]));
-    json_object_set_new(entry, "samples", samples);
+    json_object_set_new(entry, "samples", numbers_json(samples, count));
+    if (arm != &g->arms[g->sham]) return;
+    count = measure_samples(g, g->sham_ns, samples);
+    json_object_set_new(entry, "sham_samples", numbers_json(samples, count));
+    add_rounds(entry, g);
 }
 
 static json_t *arm_json(const result_run *run, const measure_group *g, const measure_arm *arm)
@@ -135,14 +193,18 @@ static json_t *arm_json(const result_run *run, const measure_group *g, const mea
     const verify_report *v = &arm->verdict;
     bool verified = v->status == VERIFY_PASS;
     json_t *entry = json_pack(
-        "{s:s, s:s, s:s, s:i, s:b, s:o, s:o, s:[I,I,I,I], s:I, s:o, s:I, s:I, s:I, s:i, s:i, s:i}",
+        "{s:s, s:s, s:s, s:i, s:b, s:o, s:o, s:[I,I,I,I], s:I, s:o, s:I, s:I, s:I, s:i, s:i, s:o, "
+        "s:i, "
+        "s:i}",
         "kernel", arm->kernel->name, "isa", arm->kernel->isa, "problem", g->key, "threads",
         g->threads, "verified", verified, "void_reason", text_or_null(verified ? NULL : v->reason),
         "bound_share", number(v->share), "worst_at", (json_int_t)v->at.b, (json_int_t)v->at.h,
         (json_int_t)v->at.i, (json_int_t)v->column, "rows_checked", (json_int_t)v->rows,
         "max_abs_error", number(v->max_error), "flops", (json_int_t)g->flops, "bytes",
         (json_int_t)result_bytes(&g->problem), "scratch_bytes", (json_int_t)arm->scratch_bytes,
-        "rounds", g->clean, "dirty", g->dirty, "calls_per_sample", g->calls);
+        "rounds", measure_samples(g, g->sham_ns, NULL), "dirty", g->tried - g->clean,
+        "dirty_causes", causes_json(g), "calls_per_sample", g->calls, "checked_samples",
+        arm->checked);
     if (verified) add_timing(entry, run, g, arm);
     return entry;
 }
@@ -154,7 +216,7 @@ bool result_is_void(const measure_arm *arm)
 
 bool result_is_timed(const measure_group *g, const measure_arm *arm)
 {
-    return arm->prepared && !arm->dropped && arm->verdict.status == VERIFY_PASS && g->clean > 0;
+    return arm->prepared && !arm->dropped && arm->verdict.status == VERIFY_PASS && g->tried > 0;
 }
 
 const char *result_skipped(const measure_group *g, const measure_arm *arm)
@@ -162,7 +224,8 @@ const char *result_skipped(const measure_group *g, const measure_arm *arm)
     if (!arm->prepared) return "not reached: the run was interrupted";
     if (arm->dropped) return arm->dropped;
     if (arm->verdict.status == VERIFY_SKIP) return arm->verdict.reason;
-    if (arm->verdict.status == VERIFY_PASS && g->clean == 0) return "no clean round was measured";
+    if (arm->verdict.status == VERIFY_PASS && g->tried == 0)
+        return "not reached: the run was interrupted";
     return NULL;
 }
 
@@ -171,7 +234,7 @@ static json_t *results_json(const result_run *run)
     json_t *list = json_array();
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
-        for (int a = 0; a < g->arm_count && g->clean > 0; a++)
+        for (int a = 0; a < g->arm_count && g->tried > 0; a++)
             if (!g->arms[a].dropped) json_array_append_new(list, arm_json(run, g, &g->arms[a]));
     }
     return list;
@@ -234,16 +297,33 @@ json_t *result_date(void)
     return json_string(date);
 }
 
+/* Seconds of the rounds by what they were spent on, and of the checks before them. */
+static json_t *overhead_json(const result_run *run)
+{
+    measure_cost sum = {0};
+    for (int i = 0; i < run->group_count; i++) {
+        const measure_cost *c = &run->groups[i].cost;
+        sum.timed_s += c->timed_s, sum.sham_s += c->sham_s;
+        sum.anchors_s += c->anchors_s, sum.checks_s += c->checks_s;
+    }
+    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "timed_s", sum.timed_s, "sham_s", sum.sham_s,
+                     "anchors_s", sum.anchors_s, "checks_s", sum.checks_s, "prepare_s",
+                     run->check_seconds);
+}
+
 json_t *result_json(const result_run *run)
 {
     json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
     for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
     double floor = result_noise_floor(run);
-    return json_pack("{s:i, s:o, s:o, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}",
-                     "schema", 1, "tool", result_tool(), "date", result_date(), "machine",
-                     run->machine, "argv", argv, "preset", text_or_null(run->preset), "seed",
-                     (json_int_t)run->seed, "elapsed_s", number(run->seconds), "interrupted",
-                     run->interrupted, "verdict", result_verdict(run), "noise_floor",
-                     floor < 0 ? json_null() : json_real(floor), "peaks", peaks, "read_gbps", reads,
-                     "results", results_json(run), "skipped", skipped_json(run));
+    json_t *roofs = run->roofs ? json_incref(run->roofs) : json_null();
+    return json_pack(
+        "{s:i, s:o, s:o, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:f, s:o, s:o, s:o, "
+        "s:o, s:o, s:o}",
+        "schema", 1, "tool", result_tool(), "date", result_date(), "machine", run->machine, "argv",
+        argv, "preset", text_or_null(run->preset), "seed", (json_int_t)run->seed, "elapsed_s",
+        number(run->seconds), "interrupted", run->interrupted, "verdict", result_verdict(run),
+        "noise_floor", floor < 0 ? json_null() : json_real(floor), "smallest_effect",
+        result_smallest_effect(run), "overhead", overhead_json(run), "roofs", roofs, "peaks", peaks,
+        "read_gbps", reads, "results", results_json(run), "skipped", skipped_json(run));
 }

@@ -26,11 +26,12 @@ typedef struct result_run {
     int peak_count;
     const result_read *reads;
     int read_count;
+    json_t *roofs;      /* roof_of_machine(), or NULL; borrowed */
     const char *preset; /* or NULL */
     char **argv;
     int argc;
     uint64_t seed;
-    double seconds;
+    double seconds, check_seconds; /* of the whole run; of its checks before the rounds */
     bool interrupted;
 } result_run;
 
@@ -39,6 +40,12 @@ double result_bytes(const attn_problem *problem);
 
 /* 95th percentile of |ln(sham / twin)| over all rounds; negative if there is none. */
 double result_noise_floor(const result_run *run);
+
+/* The smallest difference that this run may claim: the larger of 1 % and the noise floor. */
+double result_smallest_effect(const result_run *run);
+
+/* Clean and dirty rounds of all groups. */
+void result_rounds(const result_run *run, int *clean, int *dirty);
 
 /* "valid"; "undecided" if the sham has no interval or one beyond +-1 % in some group, if more
  * than 20 % of the rounds were dirty, or if a kernel seems to be above 102 % of its roof; "void"

@@ -316,6 +316,18 @@ static int64_t elements_per_row(const attn_problem *p, ref_distribution inputs)
     return p->v_dim + p->wants_lse + (p->weights ? p->kv_len : 0);
 }
 
+/* Fails the report if its worst element lies beyond its bound. */
+static void fail_worst(const check *c, verify_part part, verify_report *r)
+{
+    if (!r->output || r->share <= 1) return;
+    check_fail(
+        c, r, part,
+        "%s[%lld,%lld,%lld,%lld]: got %.9g, want %.9g, off by %.3g, allowed %.3g (mostly %s)",
+        r->output, (long long)r->at.b, (long long)r->at.h, (long long)r->at.i, (long long)r->column,
+        r->got, r->want, fabs(r->got - r->want), r->bound,
+        part == VERIFY_EXACT ? "probe" : ref_term_names[r->term]);
+}
+
 static void check_values(const check *c, int64_t rows, verify_report *r)
 {
     bool probe = c->which->inputs >= REF_GATHER;
@@ -326,13 +338,7 @@ static void check_values(const check *c, int64_t rows, verify_report *r)
     memcpy(values.reason, r->reason, sizeof r->reason);
     *r = values;
     if (!enough_memory) check_fail(c, r, part, "no memory for the reference");
-    if (r->output && !(r->share <= 1))
-        check_fail(c, r, part,
-                   "%s[%lld,%lld,%lld,%lld]: got %.9g, want %.9g, off by %.3g, allowed "
-                   "%.3g (mostly %s)",
-                   r->output, (long long)r->at.b, (long long)r->at.h, (long long)r->at.i,
-                   (long long)r->column, r->got, r->want, fabs(r->got - r->want), r->bound,
-                   probe ? "probe" : ref_term_names[r->term]);
+    fail_worst(c, part, r);
     if (r->output && !(r->share <= 1) && r->rows > 1) picture(c, r);
     if (r->compared != r->rows * elements_per_row(c->p, c->which->inputs))
         check_fail(c, r, part, "only %lld elements were compared", (long long)r->compared);
@@ -371,4 +377,17 @@ verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which
     verify_report r = {0};
     check_outputs(&c, rows, &r);
     return r;
+}
+
+verify_report verify_row(const attn_kernel *kernel, const verify_case *which, const ref_inputs *in,
+                         ref_place at)
+{
+    check c = {kernel, which, &which->problem, in, kernel->claims(&which->problem), 0};
+    tally t = {.r = {.rows = 1}};
+    ref_row *row = ref_row_new(c.p);
+    if (row) judge_by_bound(&c, at, row, &t);
+    else check_fail(&c, &t.r, VERIFY_BOUND, "no memory for the reference");
+    fail_worst(&c, VERIFY_BOUND, &t.r);
+    ref_row_free(row);
+    return t.r;
 }

@@ -111,6 +111,10 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *inputs, int64_t rows);
 
+/* The part BOUND of one row only: for callers that check now and then. */
+verify_report verify_row(const attn_kernel *kernel, const verify_case *which,
+                         const ref_inputs *inputs, ref_place at);
+
 /* The cases of a suite ("quick" or "full") for this seed, small ones first. Returns a malloc'ed
  * array of *count cases, NULL for an unknown name. */
 verify_case *verify_suite(const char *suite, uint64_t seed, int *count);

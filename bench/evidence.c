@@ -1,0 +1,69 @@
+/* evidence.c: /proc/stat, /proc/pressure, getrusage and the CPU clock of the thread. */
+#include "bench/evidence.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *const evidence_names[EVIDENCE_CAUSES] = {"steal", "switches", "migration", "faults",
+                                                     "cpu",   "pressure", "anchor"};
+
+static const double most_steal = 0.02;   /* of the time of all CPUs */
+static const double most_lost = 0.01;    /* of the round, in which the thread did not compute */
+static const double most_stalled = 0.01; /* of the round */
+static const double most_switches = 20;  /* per second of several threads: kernel threads do that */
+static const double most_moved = 0.02;   /* of the clock, before to after */
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+evidence evidence_now(void)
+{
+    evidence e = {.cpu = sched_getcpu()};
+    struct rusage usage;
+    long long user, nice, system, idle, wait, irq, soft, steal = 0, stalled_us = 0;
+    FILE *file = fopen("/proc/stat", "r");
+    if (file && fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system,
+                       &idle, &wait, &irq, &soft, &steal) == 8)
+        e.steal_s = (double)steal / (double)sysconf(_SC_CLK_TCK);
+    if (file) fclose(file);
+    file = fopen("/proc/pressure/memory", "r");
+    if (file && fscanf(file, "some avg10=%*f avg60=%*f avg300=%*f total=%lld", &stalled_us) == 1)
+        e.stall_s = 1e-6 * (double)stalled_us;
+    if (file) fclose(file);
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        e.faults = usage.ru_majflt, e.switches = usage.ru_nivcsw;
+    e.thread_s = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    e.wall_s = seconds_of(CLOCK_MONOTONIC);
+    return e;
+}
+
+evidence_cause evidence_judge(const evidence *before, const evidence *after, int threads,
+                              double moved)
+{
+    double wall = after->wall_s - before->wall_s;
+    double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    double tick = 1 / (double)sysconf(_SC_CLK_TCK); /* what one count of steal may be off by */
+    /* With more threads the first one sleeps at barriers; then only switches tell. */
+    double lost = threads > 1 ? 0 : wall - (after->thread_s - before->thread_s);
+    bool waited = lost > most_lost * wall;
+    bool switched = (double)(after->switches - before->switches) > most_switches * wall;
+    if (after->steal_s - before->steal_s > fmax(tick, most_steal * wall * cpus))
+        return EVIDENCE_STEAL;
+    if (threads > 1 ? switched : waited && after->switches > before->switches)
+        return EVIDENCE_SWITCHES;
+    if (after->cpu != before->cpu) return EVIDENCE_MIGRATION;
+    if (after->faults > before->faults) return EVIDENCE_FAULTS;
+    if (waited) return EVIDENCE_CPU;
+    if (after->stall_s - before->stall_s > most_stalled * wall) return EVIDENCE_PRESSURE;
+    if (!(moved <= most_moved)) return EVIDENCE_ANCHOR;
+    return EVIDENCE_CLEAN;
+}

@@ -1,0 +1,207 @@
+/* round.c: interleaved rounds.
+ *
+ * Order within a round is a Williams square over a fresh random permutation of the arms for each
+ * block of rounds: over a whole block every arm stands at every place, and after every other,
+ * equally often (over other numbers of rounds: nearly). The sham arm is one kernel entered a second
+ * time under no name; what separates it from its twin is noise. What makes a round dirty is in
+ * evidence.h. The timed calls are checked calls: before each of them one row of Q changes its sign,
+ * so that no answer of an earlier call is right again, and of some samples the last call's row is
+ * judged. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "bench/measure.h"
+#include "bench/roof.h"
+#include "bench/stats.h"
+
+static const double anchor_share = 0.015; /* of a round, for the three anchors and the last clock */
+static const double check_share = 0.01;   /* of the timed seconds */
+
+/* All that the rounds of one group share. */
+typedef struct timing {
+    measure_group *g;
+    ref_inputs *in;
+    anchor *anchors;
+    void *scratch; /* one for all arms, as large as the largest needs: they run one at a time */
+    int arm[MEASURE_ARMS + 1]; /* which arm stands behind each competitor */
+    bool sham[MEASURE_ARMS + 1];
+    int places;
+    uint64_t moves;  /* rows of Q moved so far */
+    ref_place moved; /* the last of them */
+} timing;
+
+/* ---- timed calls ---------------------------------------------------------------------- */
+
+/* -Q[b,h,i,:]: other scores of the same size. */
+static void move_inputs(timing *t)
+{
+    const attn_problem *p = &t->g->problem;
+    const attn_input *q = &t->in->tensors.q;
+    uint64_t row =
+        ref_random(t->g->seed ^ 0x71, t->moves++) % (uint64_t)(p->batch * p->q_heads * p->q_len);
+    t->moved = (ref_place){(int64_t)row / (p->q_heads * p->q_len),
+                           (int64_t)row / p->q_len % p->q_heads, (int64_t)row % p->q_len};
+    float *x = (float *)q->data + t->moved.b * q->batch_stride + t->moved.h * q->head_stride +
+               t->moved.i * q->row_stride;
+    for (int64_t c = 0; c < p->qk_dim; c++) x[c] = -x[c];
+}
+
+/* Seconds of `calls` calls. */
+static double time_calls(timing *t, const attn_kernel *kernel, int calls)
+{
+    attn_exec exec = {.threads = t->g->threads, .scratch = t->scratch};
+    double begin = roof_now();
+    for (int c = 0; c < calls; c++) {
+        move_inputs(t);
+        attn_run(kernel, &t->g->problem, &t->in->tensors, &exec, NULL);
+    }
+    return roof_now() - begin;
+}
+
+/* The row that moved before the last call. */
+static void judge_sample(timing *t, measure_arm *arm)
+{
+    verify_case which = {t->g->problem, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, t->g->seed};
+    verify_report r = verify_row(arm->kernel, &which, t->in, t->moved);
+    arm->checked++;
+    if (r.status != VERIFY_PASS) arm->verdict = r;
+}
+
+/* A sample of one arm in round r, in nanoseconds per call. Checked at random while that costs
+ * little, and at the latest in the sixth round. */
+static double time_sample(timing *t, int place, int r)
+{
+    measure_group *g = t->g;
+    measure_arm *arm = &g->arms[t->arm[place]];
+    bool chosen = g->cost.checks_s < check_share * g->cost.timed_s &&
+                  ref_random(g->seed ^ 0x72, t->moves) % 4 == 0;
+    bool due = r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
+    bool checked = !t->sham[place] && (chosen || (due && !arm->checked));
+    double begin = roof_now();
+    if (checked) ref_poison_outputs(t->in);
+    g->cost.checks_s += roof_now() - begin;
+    if (g->calls > 1) time_calls(t, arm->kernel, 1); /* caches forget the others */
+    double seconds = time_calls(t, arm->kernel, g->calls), end = roof_now();
+    if (checked) judge_sample(t, arm);
+    g->cost.checks_s += roof_now() - end;
+    return seconds * 1e9 / g->calls;
+}
+
+/* ---- rounds --------------------------------------------------------------------------- */
+
+/* The order of round r over a fresh permutation per block of rounds: a Williams square (0, 1, n-1,
+ * 2, n-2 ..., shifted by one each round, every other block reversed), in which every competitor
+ * stands at every place and follows every other equally often (Williams 1949). */
+static void order_of_round(const measure_group *g, int r, int *order, int places)
+{
+    int permutation[MEASURE_ARMS + 1], block = r / places, shift = r % places;
+    for (int i = 0; i < places; i++) permutation[i] = i;
+    for (int i = places - 1; i > 0; i--) {
+        uint64_t random = ref_random(g->seed + (uint64_t)(block / 2), (uint64_t)i);
+        int other = (int)(random % (uint64_t)(i + 1)), kept = permutation[i];
+        permutation[i] = permutation[other], permutation[other] = kept;
+    }
+    for (int i = 0; i < places; i++) {
+        int step = i % 2 ? (i + 1) / 2 : (places - i / 2) % places;
+        order[block % 2 ? places - 1 - i : i] = permutation[(step + shift) % places];
+    }
+}
+
+static void time_arms(timing *t, int r)
+{
+    measure_group *g = t->g;
+    int order[MEASURE_ARMS + 1];
+    order_of_round(g, r, order, t->places);
+    for (int i = 0; i < t->places; i++) {
+        int place = order[i];
+        double begin = roof_now(), checks = g->cost.checks_s;
+        double ns = time_sample(t, place, r);
+        double spent = roof_now() - begin - (g->cost.checks_s - checks);
+        *(t->sham[place] ? &g->cost.sham_s : &g->cost.timed_s) += spent;
+        (t->sham[place] ? g->sham_ns : g->arms[t->arm[place]].ns)[r] = ns;
+    }
+}
+
+/* One round between its anchors. */
+static void time_round(timing *t, int r, double began)
+{
+    measure_group *g = t->g;
+    measure_round *round = &g->round[r];
+    double begin = roof_now(), moved = 0;
+    *round = (measure_round){.at_s = begin - began};
+    if (t->anchors) round->anchors = anchor_read(t->anchors);
+    evidence before = evidence_now();
+    time_arms(t, r);
+    evidence after = evidence_now();
+    if (t->anchors) moved = fabs(log(anchor_clock(t->anchors) / round->anchors.clock_ghz));
+    g->cost.anchors_s += before.wall_s - begin + roof_now() - after.wall_s;
+    round->cause = evidence_judge(&before, &after, g->threads, moved);
+    g->clean += round->cause == EVIDENCE_CLEAN;
+}
+
+bool measure_counts(const measure_group *g, int r)
+{
+    bool busy = g->clean < MEASURE_LEAST_ROUNDS && g->clean < g->rounds;
+    return busy || g->round[r].cause == EVIDENCE_CLEAN;
+}
+
+int measure_samples(const measure_group *g, const double *ns, double *to)
+{
+    int count = 0;
+    for (int r = 0; r < g->tried; r++) {
+        if (!measure_counts(g, r)) continue;
+        if (to) to[count] = ns[r];
+        count++;
+    }
+    return count;
+}
+
+/* Is the interval of every arm within +- width of its median? */
+static bool narrow_enough(const measure_group *g)
+{
+    double samples[MEASURE_TRIES];
+    if (!(g->width > 0) || g->clean < MEASURE_LEAST_ROUNDS) return false;
+    for (int a = 0; a < g->arm_count; a++) {
+        if (!measure_is_timed(&g->arms[a])) continue;
+        stats_median m = stats_of(samples, measure_samples(g, g->arms[a].ns, samples));
+        if (!m.bounded || !(m.high - m.low <= 2 * g->width * m.median)) return false;
+    }
+    return true;
+}
+
+/* ---- a group -------------------------------------------------------------------------- */
+
+static bool start_timing(measure_group *g, timing *t)
+{
+    int64_t largest = 0;
+    *t = (timing){.g = g};
+    for (int a = 0; a < g->arm_count; a++) {
+        if (!measure_is_timed(&g->arms[a])) continue;
+        int64_t bytes = attn_scratch_bytes(g->arms[a].kernel, &g->problem, g->threads);
+        largest = bytes > largest ? bytes : largest;
+        t->arm[t->places++] = a;
+    }
+    if (t->places == 0) return false;
+    t->arm[t->places] = g->sham, t->sham[t->places++] = true;
+    t->scratch = aligned_alloc(4096, (size_t)largest / 4096 * 4096 + 4096);
+    t->in = ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed);
+    t->anchors = anchor_new(g->arms[g->sham].kernel->isa, ref_inputs_bytes(&g->problem),
+                            anchor_share / 4 * measure_round_seconds(g));
+    return t->scratch && t->in;
+}
+
+void measure_run(measure_group *g, const measure_hooks *hooks)
+{
+    timing t;
+    bool ready = start_timing(g, &t);
+    for (int i = 0; ready && i < t.places - 1; i++) time_calls(&t, g->arms[t.arm[i]].kernel, 1);
+    while (ready && g->clean < g->rounds && g->tried < 2 * g->rounds && !narrow_enough(g) &&
+           !hooks->stop(g, g->tried)) {
+        time_round(&t, g->tried, hooks->began);
+        g->tried++;
+        if (hooks->keep) hooks->keep(g, g->tried - 1);
+    }
+    anchor_free(t.anchors);
+    free(t.scratch);
+    ref_inputs_free(t.in);
+}

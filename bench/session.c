@@ -1,0 +1,101 @@
+/* session.c: checks, roofs and rounds of all groups, in order. */
+#include "bench/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/command.h"
+#include "bench/machine.h"
+#include "bench/roof.h"
+
+/* ---- roofs ---------------------------------------------------------------------------- */
+
+/* Keeps the best multiply-add rate of every ISA that competes in this group. */
+static void measure_peaks(session *s, const measure_group *g)
+{
+    for (int a = 0; a < g->arm_count; a++) {
+        const char *isa = g->arms[a].kernel->isa;
+        int i = 0;
+        if (g->arms[a].dropped) continue;
+        while (i < s->peak_count &&
+               !(s->peaks[i].threads == g->threads && strcmp(s->peaks[i].isa, isa) == 0))
+            i++;
+        if (i == SESSION_PEAKS) return;
+        if (i == s->peak_count) s->peaks[s->peak_count++] = (result_peak){isa, g->threads, 0};
+        s->peaks[i].gflops =
+            fmax(s->peaks[i].gflops, roof_peak_gflops(isa, g->threads, false, 0.01));
+    }
+}
+
+/* Keeps the best read rate of a buffer as large as this group's tensors. */
+static void measure_read(measure_group *g)
+{
+    int64_t bytes = (int64_t)fmin(result_bytes(&g->problem), (double)ROOF_MEMORY_BYTES);
+    g->read_gbps = fmax(g->read_gbps, roof_read_gbps(g->threads, bytes, 0.03));
+}
+
+static void measure_roofs(session *s, measure_group *g)
+{
+    if (s->no_roofs) return;
+    measure_peaks(s, g);
+    measure_read(g);
+}
+
+/* The read rate of memory, for every thread count of this run. */
+static void read_memory(session *s)
+{
+    int most = 1;
+    for (int t = 0; t < s->thread_counts; t++) most = s->threads[t] > most ? s->threads[t] : most;
+    s->roofs = roof_of_machine(s->machine, most, s->fresh_roofs);
+    for (int t = 0; t < s->thread_counts; t++)
+        s->reads[t] =
+            (result_read){s->threads[t], roof_read_gbps(s->threads[t], ROOF_MEMORY_BYTES, 0.2)};
+}
+
+/* ---- the run -------------------------------------------------------------------------- */
+
+void session_prepare(session *s)
+{
+    int64_t memory = machine_memory_available() * 9 / 10;
+    s->began = roof_now();
+    s->machine = machine_record();
+    if (!s->no_roofs) read_memory(s);
+    double begin = roof_now();
+    for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
+        command_progress("checking", i, s->group_count);
+        measure_prepare(&s->groups[i], memory);
+    }
+    s->check_seconds = roof_now() - begin;
+    command_progress_end();
+}
+
+static double planned_seconds, done_seconds;
+
+/* Asked before every round: shows how far the run is, and whether it was interrupted. */
+static bool stop_before(const measure_group *g, int round)
+{
+    command_progress(g->key, done_seconds + round * measure_round_seconds(g), planned_seconds);
+    return command_interrupted();
+}
+
+void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
+{
+    measure_hooks hooks = {s->began, stop_before, keep};
+    planned_seconds = planned, done_seconds = 0;
+    for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
+        measure_group *g = &s->groups[i];
+        measure_roofs(s, g);
+        measure_run(g, &hooks);
+        measure_roofs(s, g);
+        done_seconds += g->rounds * measure_round_seconds(g);
+    }
+    command_progress_end();
+}
+
+void session_end(session *s)
+{
+    json_decref(s->machine);
+    json_decref(s->roofs);
+    free(s->groups);
+}

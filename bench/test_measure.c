@@ -1,0 +1,146 @@
+/* test_measure.c: are the timed calls checked calls, and does each cause make a round dirty? */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/measure.h"
+#include "bench/roof.h"
+
+/* ---- kernels that pass every check before the rounds ----------------------------------- */
+
+static const attn_kernel *honest;
+static int64_t slices_done;
+
+/* Answers from memory what it has computed for these tensors a few times. */
+static void run_cached(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
+{
+    static const float *last_q;
+    static int64_t seen;
+    seen = t->q.data == last_q ? seen + 1 : 0;
+    last_q = t->q.data;
+    if (seen < 2 * p->q_heads) honest->run(p, t, s, scratch);
+}
+
+/* Gives up after a while. */
+static void run_tired(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
+{
+    if (slices_done++ < 6 * p->q_heads) honest->run(p, t, s, scratch);
+}
+
+static bool never(const measure_group *g, int round)
+{
+    (void)g, (void)round;
+    return false;
+}
+
+static measure_group *measured(attn_kernel *kernel)
+{
+    static measure_group g;
+    g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
+    g.arms[0].kernel = honest, g.arms[1].kernel = kernel, g.arm_count = kernel ? 2 : 1;
+    measure_prepare(&g, INT64_C(1) << 30);
+    measure_plan(&g, 1, 1, 6);
+    measure_run(&g, &(measure_hooks){roof_now(), never, NULL});
+    return &g;
+}
+
+static void right_kernels_are_timed(void **state)
+{
+    (void)state;
+    double samples[MEASURE_TRIES];
+    const measure_group *g = measured(NULL);
+    assert_int_equal(g->arms[0].verdict.status, VERIFY_PASS);
+    assert_true(g->arms[0].checked >= 1);
+    assert_true(g->tried >= 6);
+    assert_true(measure_samples(g, g->arms[0].ns, samples) >= 6);
+    for (int r = 0; r < 6; r++) assert_true(samples[r] > 0);
+    assert_true(g->round[0].anchors.clock_ghz > 0.01);
+    assert_true(g->round[0].anchors.fma_gflops > 0.01);
+    assert_true(g->round[0].anchors.triad_gbps > 0.01);
+}
+
+static void a_cached_answer_is_void(void **state)
+{
+    (void)state;
+    attn_kernel kernel = *honest;
+    kernel.name = "cached", kernel.q_block = 0, kernel.run = run_cached;
+    const measure_group *g = measured(&kernel);
+    assert_int_equal(g->arms[0].verdict.status, VERIFY_PASS);
+    assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
+    assert_true(g->arms[1].checked >= 1); /* so it passed what came before */
+    assert_non_null(strstr(g->arms[1].verdict.reason, "got"));
+}
+
+static void a_kernel_that_gives_up_is_void(void **state)
+{
+    (void)state;
+    attn_kernel kernel = *honest;
+    kernel.name = "tired", kernel.q_block = 0, kernel.run = run_tired;
+    slices_done = 0;
+    const measure_group *g = measured(&kernel);
+    assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
+    assert_true(g->arms[1].checked >= 1);
+}
+
+/* ---- dirty rounds ---------------------------------------------------------------------- */
+
+static void every_cause_is_told(void **state)
+{
+    (void)state;
+    const evidence quiet = {.wall_s = 1, .thread_s = 1};
+    static const struct {
+        evidence after;
+        int threads;
+        double moved;
+        evidence_cause cause;
+    } rows[] = {
+        {{.wall_s = 2, .thread_s = 1.995}, 1, 0.01, EVIDENCE_CLEAN},
+        {{.wall_s = 2, .thread_s = 1.995, .switches = 5}, 1, 0, EVIDENCE_CLEAN},
+        {{.wall_s = 2, .thread_s = 2, .steal_s = 1e3}, 1, 0, EVIDENCE_STEAL},
+        {{.wall_s = 2, .thread_s = 1.9, .switches = 1}, 1, 0, EVIDENCE_SWITCHES},
+        {{.wall_s = 2, .thread_s = 1.2, .switches = 19}, 2, 0, EVIDENCE_CLEAN},
+        {{.wall_s = 2, .thread_s = 2, .switches = 21}, 2, 0, EVIDENCE_SWITCHES},
+        {{.wall_s = 2, .thread_s = 2, .cpu = 1}, 1, 0, EVIDENCE_MIGRATION},
+        {{.wall_s = 2, .thread_s = 2, .faults = 1}, 1, 0, EVIDENCE_FAULTS},
+        {{.wall_s = 2, .thread_s = 1.9}, 1, 0, EVIDENCE_CPU},
+        {{.wall_s = 2, .thread_s = 2, .stall_s = 0.02}, 1, 0, EVIDENCE_PRESSURE},
+        {{.wall_s = 2, .thread_s = 2}, 1, 0.03, EVIDENCE_ANCHOR},
+        {{.wall_s = 2, .thread_s = 2}, 1, NAN, EVIDENCE_ANCHOR},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(evidence_judge(&quiet, &rows[i].after, rows[i].threads, rows[i].moved),
+                         rows[i].cause);
+}
+
+/* Few clean rounds of many: all count, so that there is something to show. */
+static void a_busy_host_keeps_its_rounds(void **state)
+{
+    (void)state;
+    static measure_group g = {.rounds = 10, .tried = 20};
+    double samples[MEASURE_TRIES];
+    for (int r = 0; r < 20; r++) {
+        g.round[r].cause = r < 12 ? EVIDENCE_STEAL : EVIDENCE_CLEAN;
+        g.sham_ns[r] = r;
+    }
+    g.clean = 8;
+    assert_int_equal(measure_samples(&g, g.sham_ns, samples), 8);
+    assert_true(samples[0] == 12);
+    g.clean = 5;
+    assert_int_equal(measure_samples(&g, g.sham_ns, samples), 20);
+}
+
+int main(void)
+{
+    honest = attn_find("naive_scalar");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_kernels_are_timed),        cmocka_unit_test(a_cached_answer_is_void),
+        cmocka_unit_test(a_kernel_that_gives_up_is_void), cmocka_unit_test(every_cause_is_told),
+        cmocka_unit_test(a_busy_host_keeps_its_rounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
