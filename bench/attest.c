@@ -16,7 +16,7 @@ static const struct {
     {"bench", cmd_bench, "measure verified kernels"},
     {"compare", cmd_compare, "result files of two commits: faster, slower, same, undecided"},
     {"ab", cmd_ab, "two builds, measured in alternating launches"},
-    {"export", cmd_export, "turn a result file into csv, markdown or gbench"},
+    {"export", cmd_export, "turn a result file into what other tools read"},
     {"model", cmd_model, "a real trained encoder with any kernel inside"},
     {"show", cmd_show, "where a head looks: its weights as a heat map"},
     {"verify", cmd_verify, "is every kernel right, within its derived error bound?"},

@@ -28,7 +28,9 @@ int cmd_export(int argc, char **argv)
 {
     const char *as = NULL, *output = "-";
     const command_option options[] = {
-        {"as", &as, NULL, "FORMAT  csv, markdown, gbench or gbench-flat"},
+        {"as", &as, NULL,
+         "FORMAT  csv, markdown, gbench, gbench-flat,\n"
+         "               benchfmt, bmf, gha or pyperf"},
         {"o", &output, NULL, "FILE  instead of standard output"},
         {NULL, NULL, NULL, NULL},
     };
@@ -45,8 +47,9 @@ int cmd_export(int argc, char **argv)
     json_error_t error;
     json_t *run = json_load_file(argv[1], 0, &error);
     if (!run) return command_error("cannot read %s as JSON: %s", argv[1], error.text);
-    const char *wrong = export_check(run);
-    if (wrong) return command_error("%s is no result file of attest: %s", argv[1], wrong);
+    char wrong[800];
+    if (!export_check(run, wrong, sizeof wrong))
+        return command_error("%s is no result file that can be exported: %s", argv[1], wrong);
     char *bytes = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&bytes, &size);

@@ -1,219 +1,185 @@
-/* export.c: projections of the native result file, one function and one row of the table each.
- *
- * Sources: google-benchmark's docs/user_guide.md "Output Formats" and tools/gbench/report.py, which
- * reads run_type, aggregate_name, repetitions and time_unit; RFC 4180 for CSV. Void results are
- * left out: they have no time. */
+/* export.c: is a JSON file a result file, and in which formats can it be written? */
 #include "bench/export.h"
 
-#include <math.h>
-#include <stdbool.h>
+#include <stdarg.h>
 #include <string.h>
 
-static const char *text(const json_t *object, const char *key)
+#include "bench/export_parts.h"
+
+const export_format export_formats[] = {
+    {"csv", "a row for every sample", export_csv},
+    {"markdown", "one table, for a pull request", export_markdown},
+    {"gbench", "google-benchmark JSON, every repetition and aggregates", export_gbench},
+    {"gbench-flat", "google-benchmark JSON, one median per unique name", export_gbench_flat},
+    {"benchfmt", "the format of Go's benchmarks, for benchstat", export_benchfmt},
+    {"bmf", "Bencher Metric Format, medians with their intervals", export_bmf},
+    {"gha", "github-action-benchmark, as customSmallerIsBetter", export_gha},
+    {"pyperf", "a pyperf suite, for python -m pyperf compare_to", export_pyperf},
+    {NULL, NULL, NULL},
+};
+
+/* ---- members -------------------------------------------------------------------------- */
+
+const char *export_text(const json_t *object, const char *key)
 {
     const char *value = json_string_value(json_object_get(object, key));
     return value ? value : "";
 }
 
-static double real(const json_t *object, const char *key)
+double export_real(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
 }
 
-static long long whole(const json_t *object, const char *key)
+long long export_whole(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
 }
 
-const char *export_check(const json_t *run)
+void export_name(const char *kernel, const char *problem, long long threads,
+                 char name[EXPORT_FULL_NAME])
 {
-    size_t index;
-    json_t *result;
-    if (!json_is_object(run)) return "it is not a JSON object";
-    if (whole(run, "schema") != 1) return "its \"schema\" is not 1";
-    if (!json_is_array(json_object_get(run, "results"))) return "it has no array \"results\"";
-    json_array_foreach (json_object_get(run, "results"), index, result) {
-        if (!text(result, "kernel")[0] || !text(result, "problem")[0] ||
-            whole(result, "threads") < 1)
-            return "a result lacks kernel, problem or threads";
-        if (json_is_true(json_object_get(result, "verified")) &&
-            !json_is_array(json_object_get(result, "samples")))
-            return "a verified result has no samples";
-    }
-    return NULL;
+    snprintf(name, EXPORT_FULL_NAME, "attn/%.*s/%.*s/threads:%lld/real_time", EXPORT_NAME_MOST,
+             kernel, EXPORT_NAME_MOST, problem, threads);
 }
 
-/* ---- csv: one row a sample ------------------------------------------------------------ */
-
-static void csv_field(const char *value, FILE *file)
+void export_result_name(const json_t *result, char name[EXPORT_FULL_NAME])
 {
-    if (!value[strcspn(value, ",\"\r\n")]) {
-        fputs(value, file);
-        return;
-    }
-    fputc('"', file);
-    for (; *value; value++) fprintf(file, *value == '"' ? "\"\"" : "%c", *value);
-    fputc('"', file);
+    export_name(export_text(result, "kernel"), export_text(result, "problem"),
+                export_whole(result, "threads"), name);
 }
 
-static void write_csv(const json_t *run, FILE *file)
+bool export_is_timed(const json_t *result)
 {
-    static const char *const names[] = {"kernel", "isa", "problem"};
-    size_t i, round;
-    json_t *result, *sample;
-    fputs("machine,commit,kernel,isa,problem,threads,round,ns,flops\n", file);
-    json_array_foreach (json_object_get(run, "results"), i, result)
-        json_array_foreach (json_object_get(result, "samples"), round, sample) {
-            csv_field(text(json_object_get(run, "machine"), "slug"), file);
-            fputc(',', file);
-            csv_field(text(json_object_get(run, "tool"), "commit"), file);
-            for (int n = 0; n < 3; n++) fputc(',', file), csv_field(text(result, names[n]), file);
-            fprintf(file, ",%lld,%zu,%.9g,%lld\n", whole(result, "threads"), round,
-                    json_number_value(sample), whole(result, "flops"));
-        }
+    return json_is_true(json_object_get(result, "verified"));
 }
 
-/* ---- markdown: one table, at most what a pull request comment may hold ----------------- */
-
-enum { MARKDOWN_MOST = 65000 };
-
-/* A vertical bar would end the cell. */
-static void cell(const char *value, FILE *file)
+bool export_is_bounded(const json_t *result)
 {
-    for (; *value; value++)
-        fprintf(file, *value == '|' ? "\\|" : "%c", *value == '\n' ? ' ' : *value);
+    return json_is_number(json_object_get(result, "ci_low_ns")) &&
+           json_is_number(json_object_get(result, "ci_high_ns"));
 }
 
-static void markdown_row(const json_t *result, FILE *file)
+/* ---- checking ------------------------------------------------------------------------- */
+
+typedef struct complaint {
+    char *why;
+    size_t size;
+} complaint;
+
+/* Always false, so that a check can end with it. */
+__attribute__((format(printf, 2, 3))) static bool complain(complaint *c, const char *format, ...)
 {
-    fputs("| ", file);
-    cell(text(result, "kernel"), file);
-    fputs(" | ", file);
-    cell(text(result, "problem"), file);
-    fprintf(file, " | %lld | ", whole(result, "threads"));
-    if (!json_is_true(json_object_get(result, "verified"))) {
-        fputs("void: ", file);
-        cell(text(result, "void_reason"), file);
-        fputs(" | | | |\n", file);
-        return;
-    }
-    bool bounded = json_is_number(json_object_get(result, "ci_low_ns"));
-    fprintf(file, "%.4g ms | ", real(result, "median_ns") * 1e-6);
-    if (bounded)
-        fprintf(file, "%.4g to %.4g", real(result, "ci_low_ns") * 1e-6,
-                real(result, "ci_high_ns") * 1e-6);
-    else fputs("too few rounds", file);
-    fprintf(file, " | %.1f | %.0f %% |\n", real(result, "gflops"),
-            100 * real(result, "peak_fraction"));
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->why, c->size, format, args);
+    va_end(args);
+    return false;
 }
 
-static void write_markdown(const json_t *run, FILE *file)
+/* Control characters, of ASCII and (two bytes in UTF-8) of Latin-1, end lines or drive terminals.
+ */
+static bool has_control(const char *text)
 {
-    size_t i;
-    json_t *result, *machine = json_object_get(run, "machine"),
-                    *tool = json_object_get(run, "tool");
-    fprintf(file, "Verdict **%s**, machine %s, commit %s, %s.\n\n", text(run, "verdict"),
-            text(machine, "cpu"), text(tool, "commit"), text(run, "date"));
-    fputs("| kernel | problem | threads | median | 95 % interval | GFLOP/s | of measured peak |\n"
-          "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
-          file);
-    json_array_foreach (json_object_get(run, "results"), i, result) {
-        if (ftell(file) > MARKDOWN_MOST) {
-            fprintf(file, "\n%zu more results are in the result file.\n",
-                    json_array_size(json_object_get(run, "results")) - i);
-            return;
-        }
-        markdown_row(result, file);
-    }
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7F || (c[0] == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0)) return true;
+    return false;
 }
 
-/* ---- google-benchmark ----------------------------------------------------------------- */
-
-static json_t *gbench_context(const json_t *run)
+static bool check_text(const json_t *object, const char *where, const char *key, int most,
+                       complaint *c)
 {
-    json_t *machine = json_object_get(run, "machine"), *caches = json_array(), *cache;
-    size_t i;
-    json_array_foreach (json_object_get(machine, "caches"), i, cache)
-        json_array_append_new(caches,
-                              json_pack("{s:s, s:I, s:I, s:i}", "type", text(cache, "type"),
-                                        "level", (json_int_t)whole(cache, "level"), "size",
-                                        (json_int_t)whole(cache, "bytes"), "num_sharing", 1));
-    return json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:o, s:s}", "date", text(run, "date"),
-                     "host_name", text(machine, "slug"), "executable", "attest", "num_cpus",
-                     (json_int_t)whole(machine, "logical_cpus"), "mhz_per_cpu", 0,
-                     "cpu_scaling_enabled", 0, "caches", caches, "library_build_type", "release");
+    const char *value = export_text(object, key);
+    if (strlen(value) > (size_t)most)
+        return complain(c, "%s has a \"%s\" of %zu bytes; at most %d are legal", where, key,
+                        strlen(value), most);
+    if (has_control(value))
+        return complain(c, "%s has a control character in \"%s\"; one line of text is legal", where,
+                        key);
+    return true;
 }
 
-static json_t *gbench_entry(const json_t *result, const char *run_type, const char *suffix,
-                            double ns)
+/* Tables and parsers cut blanks off; then two names could become one. */
+static bool check_ends(const json_t *result, const char *where, const char *key, complaint *c)
 {
-    char name[512], full[560];
-    snprintf(name, sizeof name, "attn/%s/%s/threads:%lld/real_time", text(result, "kernel"),
-             text(result, "problem"), whole(result, "threads"));
-    snprintf(full, sizeof full, "%s%s%s", name, *suffix ? "_" : "", suffix);
-    json_t *entry =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:s}", "name", full, "run_name", name,
-                  "run_type", run_type, "threads", (json_int_t)whole(result, "threads"),
-                  "iterations", (json_int_t)whole(result, "calls_per_sample"), "real_time", ns,
-                  "cpu_time", ns, "time_unit", "ns");
-    if (*suffix) json_object_set_new(entry, "aggregate_name", json_string(suffix));
-    return entry;
+    const char *value = export_text(result, key);
+    if (value[0] != ' ' && value[strlen(value) - 1] != ' ') return true;
+    return complain(c, "%s has a \"%s\" that begins or ends with a blank", where, key);
 }
 
-static void append_repetitions(json_t *list, const json_t *result)
+static bool check_times(const json_t *result, const char *where, complaint *c)
 {
     size_t round;
-    json_t *sample;
-    size_t count = json_array_size(json_object_get(result, "samples"));
-    double sum = 0, squares = 0;
-    json_array_foreach (json_object_get(result, "samples"), round, sample) {
-        json_t *entry = gbench_entry(result, "iteration", "", json_number_value(sample));
-        json_object_set_new(entry, "repetitions", json_integer((json_int_t)count));
-        json_object_set_new(entry, "repetition_index", json_integer((json_int_t)round));
-        json_array_append_new(list, entry);
-        sum += json_number_value(sample);
+    json_t *sample, *samples = json_object_get(result, "samples");
+    static const char *const limits[] = {"ci_low_ns", "ci_high_ns"};
+    if (!json_is_array(samples) || json_array_size(samples) == 0)
+        return complain(c, "%s is verified but has no \"samples\"", where);
+    json_array_foreach (samples, round, sample)
+        if (!(json_number_value(sample) > 0))
+            return complain(c, "%s has a sample that is no time: [%zu]; numbers above 0 are legal",
+                            where, round);
+    if (!(export_real(result, "median_ns") > 0))
+        return complain(c, "%s has no \"median_ns\" above 0", where);
+    if (export_whole(result, "calls_per_sample") < 1)
+        return complain(c, "%s has no \"calls_per_sample\" above 0", where);
+    for (int i = 0; i < 2; i++) {
+        const json_t *limit = json_object_get(result, limits[i]);
+        if (limit && !json_is_null(limit) && !(json_number_value(limit) > 0))
+            return complain(c, "%s has a \"%s\" that is neither a time nor null", where, limits[i]);
     }
-    double mean = count ? sum / (double)count : 0;
-    json_array_foreach (json_object_get(result, "samples"), round, sample)
-        squares += (json_number_value(sample) - mean) * (json_number_value(sample) - mean);
-    double deviation = count > 1 ? sqrt(squares / (double)(count - 1)) : 0;
-    json_array_append_new(list, gbench_entry(result, "aggregate", "mean", mean));
-    json_array_append_new(list,
-                          gbench_entry(result, "aggregate", "median", real(result, "median_ns")));
-    json_array_append_new(list, gbench_entry(result, "aggregate", "stddev", deviation));
+    return true;
 }
 
-static void append_median(json_t *list, const json_t *result)
+static bool check_result(const json_t *result, size_t index, json_t *seen, complaint *c)
 {
-    json_array_append_new(list, gbench_entry(result, "iteration", "", real(result, "median_ns")));
+    char where[40], name[EXPORT_FULL_NAME];
+    snprintf(where, sizeof where, "results[%zu]", index);
+    if (!export_text(result, "kernel")[0] || !export_text(result, "problem")[0] ||
+        export_whole(result, "threads") < 1)
+        return complain(c, "%s lacks kernel, problem or threads", where);
+    if (!check_text(result, where, "kernel", EXPORT_NAME_MOST, c) ||
+        !check_text(result, where, "problem", EXPORT_NAME_MOST, c) ||
+        !check_text(result, where, "isa", EXPORT_NAME_MOST, c))
+        return false;
+    if (!check_ends(result, where, "kernel", c) || !check_ends(result, where, "problem", c))
+        return false;
+    export_result_name(result, name);
+    if (json_object_get(seen, name))
+        return complain(c, "%s is the second one called %.400s", where, name);
+    json_object_set_new(seen, name, json_true());
+    return !export_is_timed(result) || check_times(result, where, c);
 }
 
-static void write_gbench_with(const json_t *run, FILE *file,
-                              void (*append)(json_t *, const json_t *))
+/* The texts of the file's head that appear in exports. */
+static bool check_head(const json_t *run, complaint *c)
 {
-    size_t i;
-    json_t *result, *list = json_array();
-    json_array_foreach (json_object_get(run, "results"), i, result)
-        if (json_is_true(json_object_get(result, "verified"))) append(list, result);
-    json_t *all = json_pack("{s:o, s:o}", "context", gbench_context(run), "benchmarks", list);
-    json_dumpf(all, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    fputc('\n', file);
-    json_decref(all);
+    static const char *const texts[][2] = {
+        {"", "date"},        {"", "verdict"},       {"machine", "slug"},  {"machine", "cpu"},
+        {"machine", "arch"}, {"machine", "kernel"}, {"machine", "class"}, {"tool", "commit"},
+        {"tool", "version"}, {"tool", "compiler"},
+    };
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+        const char *in = texts[t][0];
+        const json_t *object = *in ? json_object_get(run, in) : run;
+        if (!check_text(object, *in ? in : "it", texts[t][1], 2 * EXPORT_NAME_MOST, c))
+            return false;
+    }
+    return true;
 }
 
-static void write_gbench(const json_t *run, FILE *file)
+bool export_check(const json_t *run, char *why, size_t size)
 {
-    write_gbench_with(run, file, append_repetitions);
+    complaint c = {why, size};
+    size_t index;
+    json_t *result, *results = json_object_get(run, "results"), *seen;
+    if (!json_is_object(run)) return complain(&c, "it is not a JSON object");
+    if (export_whole(run, "schema") != 1) return complain(&c, "its \"schema\" is not 1");
+    if (!json_is_array(results)) return complain(&c, "it has no array \"results\"");
+    if (!check_head(run, &c)) return false;
+    bool good = true;
+    seen = json_object();
+    json_array_foreach (results, index, result)
+        if (!(good = check_result(result, index, seen, &c))) break;
+    json_decref(seen);
+    return good;
 }
-static void write_gbench_flat(const json_t *run, FILE *file)
-{
-    write_gbench_with(run, file, append_median);
-}
-
-const export_format export_formats[] = {
-    {"csv", "a row for every sample", write_csv},
-    {"markdown", "one table, for a pull request", write_markdown},
-    {"gbench", "google-benchmark JSON, every repetition and aggregates", write_gbench},
-    {"gbench-flat", "google-benchmark JSON, one median per unique name", write_gbench_flat},
-    {NULL, NULL, NULL},
-};

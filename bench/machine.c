@@ -10,52 +10,18 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "bench/fitness.h"
+#include "bench/system.h"
 #include "kernels/attention.h"
-
-/* First line of a small file without its newline; "" if it cannot be read. */
-static const char *read_line(const char *path, char *line, int size)
-{
-    FILE *file = fopen(path, "r");
-    line[0] = '\0';
-    if (file && !fgets(line, size, file)) line[0] = '\0';
-    if (file) fclose(file);
-    line[strcspn(line, "\n")] = '\0';
-    return line;
-}
-
-/* Value of the first line "<name> : <value>" of a /proc file. */
-static const char *proc_value(const char *path, const char *name, char *value, int size)
-{
-    char line[4096];
-    FILE *file = fopen(path, "r");
-    value[0] = '\0';
-    while (file && fgets(line, sizeof line, file)) {
-        size_t length = strlen(name);
-        char *colon = strchr(line, ':');
-        if (!colon || strncmp(line, name, length) != 0 ||
-            (line[length] != '\t' && line[length] != ':' && line[length] != ' '))
-            continue;
-        colon += 1 + strspn(colon + 1, " \t");
-        colon[strcspn(colon, "\n")] = '\0';
-        snprintf(value, (size_t)size, "%s", colon);
-        break;
-    }
-    if (file) fclose(file);
-    return value;
-}
 
 static json_t *cache_record(int index)
 {
-    char path[96], level[16], type[32], size[32], shared[64];
-    const char *root = "/sys/devices/system/cpu/cpu0/cache/index";
-    snprintf(path, sizeof path, "%s%d/level", root, index);
-    if (!read_line(path, level, sizeof level)[0]) return NULL;
-    snprintf(path, sizeof path, "%s%d/type", root, index);
-    read_line(path, type, sizeof type);
-    snprintf(path, sizeof path, "%s%d/size", root, index);
-    read_line(path, size, sizeof size);
-    snprintf(path, sizeof path, "%s%d/shared_cpu_list", root, index);
-    read_line(path, shared, sizeof shared);
+    char folder[64], level[16], type[32], size[32], shared[64];
+    snprintf(folder, sizeof folder, "/sys/devices/system/cpu/cpu0/cache/index%d", index);
+    if (!system_line(folder, level, sizeof level, "/level")[0]) return NULL;
+    system_line(folder, type, sizeof type, "/type");
+    system_line(folder, size, sizeof size, "/size");
+    system_line(folder, shared, sizeof shared, "/shared_cpu_list");
     for (char *c = type; *c; c++) *c = (char)tolower((unsigned char)*c);
     json_int_t bytes = (json_int_t)atoll(size) * (strchr(size, 'M')   ? 1 << 20
                                                   : strchr(size, 'K') ? 1024
@@ -101,10 +67,9 @@ static void to_slug(const char *text, char *slug, size_t size)
 int64_t machine_memory_available(void)
 {
     char text[64];
-    int64_t bytes = atoll(proc_value("/proc/meminfo", "MemAvailable", text, sizeof text)) * 1024;
+    system_value("", "/proc/meminfo", "MemAvailable", text, sizeof text);
+    int64_t bytes = atoll(text) * 1024, limit = (int64_t)system_memory_limit("");
     if (bytes == 0) bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    read_line("/sys/fs/cgroup/memory.max", text, sizeof text);
-    int64_t limit = atoll(text); /* "max" reads as 0 */
     return limit > 0 && limit < bytes ? limit : bytes;
 }
 
@@ -117,13 +82,14 @@ int machine_cpus(void)
     return cpus ? cpus : omp_get_num_procs();
 }
 
-/* What disturbs, without the remedies. */
+/* What disturbs, without the remedies and without waiting to see what else runs. */
 static json_t *notes(void)
 {
-    json_t *list = json_array(), *found = machine_disturbances(), *item;
-    size_t index;
-    json_array_foreach (found, index, item) json_array_append(list, json_object_get(item, "what"));
-    json_decref(found);
+    static fitness f;
+    json_t *list = json_array();
+    fitness_look(&f, "", 0);
+    for (int i = 0; i < f.count && f.findings[i].level > FITNESS_NOTE; i++)
+        json_array_append_new(list, json_string(f.findings[i].found));
     return list;
 }
 
@@ -134,18 +100,19 @@ json_t *machine_record(void)
     const char *info = "/proc/cpuinfo";
     struct utsname system;
     uname(&system);
-    proc_value(info, "model name", cpu, sizeof cpu);
-    proc_value(info, "vendor_id", vendor, sizeof vendor);
-    proc_value(info, "cpu family", family, sizeof family);
-    proc_value(info, "model", model, sizeof model);
-    proc_value(info, "stepping", stepping, sizeof stepping);
-    proc_value(info, "microcode", microcode, sizeof microcode);
+    system_value("", info, "model name", cpu, sizeof cpu);
+    system_value("", info, "vendor_id", vendor, sizeof vendor);
+    system_value("", info, "cpu family", family, sizeof family);
+    system_value("", info, "model", model, sizeof model);
+    system_value("", info, "stepping", stepping, sizeof stepping);
+    system_value("", info, "microcode", microcode, sizeof microcode);
     if (!vendor[0]) { /* Arm spells it otherwise */
-        proc_value(info, "CPU implementer", vendor, sizeof vendor);
-        proc_value(info, "CPU part", model, sizeof model);
-        proc_value(info, "CPU revision", stepping, sizeof stepping);
+        system_value("", info, "CPU implementer", vendor, sizeof vendor);
+        system_value("", info, "CPU part", model, sizeof model);
+        system_value("", info, "CPU revision", stepping, sizeof stepping);
     }
-    bool virtual = strstr(proc_value(info, "flags", flags, sizeof flags), " hypervisor") != NULL;
+    bool virtual = strstr(system_value("", info, "flags", flags, sizeof flags), " hypervisor") !=
+                   NULL;
     int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     json_t *caches = cache_records(), *cache;
     size_t index;
@@ -166,42 +133,4 @@ json_t *machine_record(void)
         "microcode", microcode, "hypervisor", virtual ? "yes" : "", "logical_cpus", machine_cpus(),
         "caches", caches, "memory_bytes", (json_int_t)memory, "kernel", "Linux ", system.release,
         "isas", isa_records(), "notes", notes());
-}
-
-/* ---- what disturbs -------------------------------------------------------------------- */
-
-static void disturb(json_t *list, const char *what, const char *change)
-{
-    json_array_append_new(list, json_pack("{s:s, s:s}", "what", what, "change", change));
-}
-
-json_t *machine_disturbances(void)
-{
-    json_t *list = json_array();
-    char text[256], what[320];
-    double load = atof(read_line("/proc/loadavg", text, sizeof text));
-    if (load > 0.3) {
-        snprintf(what, sizeof what, "other work is running: load average %.2f", load);
-        disturb(list, what, "stop other programs and wait a minute");
-    }
-    read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", text, sizeof text);
-    if (text[0] && strcmp(text, "performance") != 0) {
-        snprintf(what, sizeof what, "the frequency governor is %s", text);
-        disturb(list, what, "sudo cpupower frequency-set -g performance");
-    }
-    if (!text[0])
-        disturb(list, "the clock cannot be read here", "nothing; compare within one run only");
-    read_line("/sys/devices/system/cpu/cpufreq/boost", text, sizeof text);
-    if (text[0] == '1')
-        disturb(list, "turbo is on, so the clock depends on load and heat",
-                "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost");
-    read_line("/sys/devices/system/cpu/smt/active", text, sizeof text);
-    if (text[0] == '1')
-        disturb(list, "cores are shared by two threads (SMT)",
-                "echo off | sudo tee /sys/devices/system/cpu/smt/control");
-    char flags[4096];
-    if (strstr(proc_value("/proc/cpuinfo", "flags", flags, sizeof flags), " hypervisor"))
-        disturb(list, "this is a virtual machine; neighbours may take time from it",
-                "measure on real hardware, or repeat at another hour");
-    return list;
 }

@@ -17,8 +17,4 @@ int64_t machine_memory_available(void);
 /* CPUs this process may run on. */
 int machine_cpus(void);
 
-/* Things that disturb timings here, most harmful first, each {"what", "change"}: the setting found
- * and the command that would change it. New reference to an array, empty on a quiet machine. */
-json_t *machine_disturbances(void);
-
 #endif
