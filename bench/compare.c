@@ -13,7 +13,8 @@
  * independent cycles a band of 1 % alone holds sessions with any false verdict to 5 % (Benjamini
  * and Hochberg, nothing differing), and a floor can only raise it. Simulated (test_compare.c, five
  * kinds of noise, errors of 1 to 2 % that cycles share): at most 4 % of sessions are false with
- * this floor, up to 11 % if the sham's own interval is subtracted from it, up to 27 % without.  *
+ * this floor, up to 11 % if the sham's own interval is subtracted from it, up to 27 % without.
+ *
  * Files of single launches: one launch can differ by 10 % from another of the same binary by memory
  * layout alone, so the band is 10 %; the same holds for many launches of one side after many of the
  * other, which share the hour (identical work differed by up to 16 % in sequence). */
