@@ -79,11 +79,15 @@ static void print_limits(const comparison *c, const char *bullet, FILE *file)
         fprintf(file, "%s%s.\n", bullet, json_string_value(sentence));
 }
 
+static const char *const answers[] = {
+    "clear",
+    "slower than the gate allows",
+    "undecided",
+    "slower in the first set of launches but not in the second: undecided",
+};
+
 static void print_gate(const comparison *c, const char *bullet, FILE *file)
 {
-    static const char *const answers[] = {"clear", "slower than the gate allows", "undecided",
-                                          "slower than the gate allows in the first set of "
-                                          "launches, but not in the second: undecided"};
     bool all_clear = c->gate >= 0 && c->kernel_count > 0;
     for (int k = 0; k < c->kernel_count; k++) {
         const compare_kernel *kernel = &c->kernels[k];
@@ -271,13 +275,13 @@ static json_t *cells_json(const comparison *c, json_t **left_out)
 
 static json_t *gate_json(const comparison *c)
 {
-    static const char *const answers[] = {"clear", "slower", "undecided", "slower once"};
+    static const char *const words[] = {"clear", "slower", "undecided", "slower once"};
     json_t *kernels = json_array();
     if (c->gate < 0) return json_decref(kernels), json_null();
     for (int k = 0; k < c->kernel_count; k++)
         json_array_append_new(kernels, json_pack("{s:s, s:o, s:s}", "kernel", c->kernels[k].name,
                                                  "p", number(c->kernels[k].p), "answer",
-                                                 answers[c->kernels[k].answer]));
+                                                 words[c->kernels[k].answer]));
     return json_pack("{s:f, s:i, s:o}", "percent", c->gate, "exit", compare_exit(c), "kernels",
                      kernels);
 }

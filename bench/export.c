@@ -36,6 +36,12 @@ long long export_whole(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
+long long export_calls(const json_t *result)
+{
+    const json_t *calls = json_object_get(result, "calls_per_sample");
+    return calls ? json_integer_value(calls) : 1;
+}
+
 void export_name(const char *kernel, const char *problem, long long threads,
                  char name[EXPORT_FULL_NAME])
 {
@@ -120,7 +126,7 @@ static bool check_times(const json_t *result, const char *where, complaint *c)
                             where, round);
     if (!(export_real(result, "median_ns") > 0))
         return complain(c, "%s has no \"median_ns\" above 0", where);
-    if (export_whole(result, "calls_per_sample") < 1)
+    if (export_calls(result) < 1)
         return complain(c, "%s has no \"calls_per_sample\" above 0", where);
     for (int i = 0; i < 2; i++) {
         const json_t *limit = json_object_get(result, limits[i]);
