@@ -115,7 +115,7 @@ class Compare(Folder):
 
     def test_gate_of_single_files(self):
         for scale, gate, code in ((1.2, "15", 1), (1.2, "3", 1), (1.2, "30", 0), (1.05, "15", 0),
-                                  (1.05, "3", 125), (1.0, "10", 0)):
+                                  (1.05, "3", 125), (1.0, "10", 0), (1.0, "3", 125)):
             with self.subTest(scale=scale, gate=gate):
                 done, report = self.pair(run_file(), run_file({"flash_avx2": scale}), "--gate",
                                          gate)
