@@ -14,6 +14,8 @@ static const struct {
     {"run", cmd_run, "compute one case directory or .npy files"},
     {"conform", cmd_conform, "judge kernels by cases whose answers others computed"},
     {"bench", cmd_bench, "measure verified kernels"},
+    {"compare", cmd_compare, "result files of two commits: faster, slower, same, undecided"},
+    {"ab", cmd_ab, "two builds, measured in alternating launches"},
     {"export", cmd_export, "turn a result file into what other tools read"},
     {"model", cmd_model, "a real trained encoder with any kernel inside"},
     {"show", cmd_show, "where a head looks: its weights as a heat map"},
@@ -52,6 +54,6 @@ int main(int argc, char **argv)
             return printed(commands[c].run(argc - 1, argv + 1));
     return command_error(
         "unknown command \"%.40s\"; legal are list, env, verify, run, conform, bench, "
-        "export, model, show; see attest --help",
+        "compare, ab, export, model, show; see attest --help",
         argv[1]);
 }

@@ -1,6 +1,7 @@
 /* command.h: what the subcommands of `attest` share: options, kernel lists, errors, whole files.
  *
- * Exit codes: 0 right, 1 wrong, 2 usage or bad input, 77 skipped, 130 interrupted. */
+ * Exit codes: 0 right, 1 wrong, 2 usage or bad input, 77 skipped, 125 undecided (compare, ab), 130
+ * interrupted. */
 #ifndef BENCH_COMMAND_H
 #define BENCH_COMMAND_H
 
@@ -11,7 +12,14 @@
 
 #include "kernels/attention.h"
 
-enum { EXIT_RIGHT = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_SKIPPED = 77, EXIT_INTERRUPTED = 130 };
+enum {
+    EXIT_RIGHT = 0,
+    EXIT_WRONG = 1,
+    EXIT_USAGE = 2,
+    EXIT_SKIPPED = 77,
+    EXIT_UNDECIDED = 125, /* what git bisect run skips */
+    EXIT_INTERRUPTED = 130
+};
 
 /* Each takes its own argv (argv[0] is the subcommand's name) and returns the exit code. */
 int cmd_list(int argc, char **argv);
@@ -20,6 +28,8 @@ int cmd_verify(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
+int cmd_ab(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_show(int argc, char **argv);

@@ -161,8 +161,8 @@ class GoodInput(unittest.TestCase):
     """What the interface promises."""
 
     def test_help_of_every_command(self):
-        for command in ("list", "env", "verify", "run", "conform", "bench", "export", "model",
-                        "show"):
+        for command in ("list", "env", "verify", "run", "conform", "bench", "compare", "ab",
+                        "export", "model", "show"):
             done = attest(command, "--help")
             self.assertEqual(done.returncode, 0)
             self.assertIn("example: attest " + command, done.stdout)
