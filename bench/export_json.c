@@ -44,8 +44,8 @@ static json_t *gbench_entry(const json_t *result, const char *aggregate, double 
     json_t *entry = json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:s}", "name", full, "run_name",
                               name, "run_type", *aggregate ? "aggregate" : "iteration", "threads",
                               (json_int_t)export_whole(result, "threads"), "iterations",
-                              (json_int_t)export_whole(result, "calls_per_sample"), "real_time", ns,
-                              "cpu_time", ns, "time_unit", "ns");
+                              (json_int_t)export_calls(result), "real_time", ns, "cpu_time", ns,
+                              "time_unit", "ns");
     if (*aggregate) {
         json_object_set_new(entry, "aggregate_name", json_string(aggregate));
         json_object_set_new(entry, "aggregate_unit", json_string("time"));
@@ -163,8 +163,7 @@ static void append_benchmark(json_t *list, const json_t *result)
     export_result_name(result, name);
     json_array_append_new(list,
                           json_pack("{s:{s:s, s:I}, s:[{s:o}]}", "metadata", "name", name, "loops",
-                                    (json_int_t)export_whole(result, "calls_per_sample"), "runs",
-                                    "values", values));
+                                    (json_int_t)export_calls(result), "runs", "values", values));
 }
 
 void export_pyperf(const json_t *run, FILE *file)

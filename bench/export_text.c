@@ -161,7 +161,7 @@ static void go_lines(const json_t *result, FILE *file)
         fputs("/problem=", file);
         go_part(export_text(result, "problem"), file);
         fprintf(file, "-%lld %lld %.9g ns/op", export_whole(result, "threads"),
-                export_whole(result, "calls_per_sample"), ns);
+                export_calls(result), ns);
         if (flops > 0) fprintf(file, " %.9g flop/s", 1e9 * flops / ns);
         fputc('\n', file);
     }
