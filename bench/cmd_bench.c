@@ -305,9 +305,9 @@ int cmd_bench(int argc, char **argv)
     int word_count = argc < 64 ? argc : 64;
     memcpy(words, argv, (size_t)word_count * sizeof *words);
     if (gbench_read(&o.gbench, &argc, argv)) return EXIT_USAGE;
-    if (command_parse(argc, argv, options, "bench [options]",
-                      "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional,
-                      &done))
+    if (command_parse(
+            argc, argv, options, "bench [options], also google-benchmark's --benchmark_filter=...",
+            "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional, &done))
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
     if (positional) return command_error("bench: unexpected argument \"%.60s\"", argv[1]);
