@@ -47,8 +47,9 @@ int cmd_export(int argc, char **argv)
     json_error_t error;
     json_t *run = json_load_file(argv[1], 0, &error);
     if (!run) return command_error("cannot read %s as JSON: %s", argv[1], error.text);
-    const char *wrong = export_check(run);
-    if (wrong) return command_error("%s is no result file of attest: %s", argv[1], wrong);
+    char wrong[800];
+    if (!export_check(run, wrong, sizeof wrong))
+        return command_error("%s is no result file that can be exported: %s", argv[1], wrong);
     char *bytes = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&bytes, &size);

@@ -3,17 +3,12 @@
  * Text on the terminal, 80 columns; JSON; or a picture, which scripts/picture draws from that JSON.
  * The weights are the kernel's own: a wrapper around the inner attention asks for them in the layer
  * that is shown. */
-#include <errno.h>
-#include <math.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "bench/command.h"
+#include "bench/heat_map.h"
 #include "bench/machine.h"
 #include "bench/model.h"
 #include "verify/case.h"
@@ -22,25 +17,6 @@ typedef struct show_options {
     const char *folder, *model, *text, *kernel, *output;
     int64_t batch, head, layer; /* layer -1: the last */
 } show_options;
-
-/* One head's map: weights[queries, keys], a label for each. Label texts live in `text`. */
-typedef struct head_map {
-    char name[4 * 80 + 1], place[128]; /* of what; where in it, by which kernel */
-    int64_t queries, keys;
-    const char **query_labels, **key_labels;
-    char *text;
-    float *all;     /* [batch, heads, queries, keys], of the layer shown */
-    float *weights; /* this head's, within `all` */
-} head_map;
-
-static void map_free(head_map *map)
-{
-    free(map->query_labels);
-    free(map->key_labels);
-    free(map->text);
-    free(map->all);
-    *map = (head_map){0};
-}
 
 /* ---- the weights ----------------------------------------------------------------- */
 
@@ -92,7 +68,7 @@ static const attn_kernel *choose_kernel(const show_options *o, const attn_proble
 }
 
 /* Memory for the weights, and whether --batch and --head exist. */
-static int prepare(const show_options *o, const attn_problem *p, head_map *map)
+static int prepare(const show_options *o, const attn_problem *p, heat_map *map)
 {
     int64_t floats;
     if (p->q_len < 1 || p->kv_len < 1)
@@ -126,7 +102,7 @@ static int check_layer(const show_options *o, const showing *s)
 /* ---- a case directory ------------------------------------------------------------ */
 
 /* Token ids where the case has them, else positions. */
-static void label_case(const show_options *o, const case_record *record, head_map *map)
+static void label_case(const show_options *o, const case_record *record, heat_map *map)
 {
     const npy_array *tokens = NULL;
     char *text = map->text;
@@ -140,7 +116,7 @@ static void label_case(const show_options *o, const case_record *record, head_ma
     }
 }
 
-static int map_case(const show_options *o, head_map *map)
+static int map_case(const show_options *o, heat_map *map)
 {
     case_record record;
     npy_error error;
@@ -170,7 +146,7 @@ static int map_case(const show_options *o, head_map *map)
 
 /* ---- the model ------------------------------------------------------------------- */
 
-static int label_model(const model *m, const int64_t *ids, head_map *map)
+static int label_model(const model *m, const int64_t *ids, heat_map *map)
 {
     int64_t bytes = 1, used = 0;
     for (int64_t t = 0; t < map->keys; t++)
@@ -187,7 +163,7 @@ static int label_model(const model *m, const int64_t *ids, head_map *map)
 }
 
 static int run_model(const show_options *o, const model *m, model_pass *pass, int64_t *ids,
-                     head_map *map)
+                     heat_map *map)
 {
     npy_error error;
     attn_error detail;
@@ -206,7 +182,7 @@ static int run_model(const show_options *o, const model *m, model_pass *pass, in
     return check_layer(o, &s);
 }
 
-static int map_model(const show_options *o, head_map *map)
+static int map_model(const show_options *o, heat_map *map)
 {
     model m;
     model_pass pass = {0};
@@ -224,156 +200,7 @@ static int map_model(const show_options *o, head_map *map)
     return status;
 }
 
-/* ---- text ------------------------------------------------------------------------ */
-
-enum { WIDTH = 80, LABEL = 12, MOST_ROWS = 64, HEADER = 10, LEVELS = 10 };
-static const char ramp[LEVELS + 1] = " .:-=+*#%@";
-
-/* The sum over a cell's keys, averaged over its queries. */
-static double cell_weight(const head_map *map, int64_t row, int64_t rows, int64_t column,
-                          int64_t columns)
-{
-    double sum = 0;
-    int64_t i, last = row + rows < map->queries ? row + rows : map->queries;
-    for (i = row; i < last; i++)
-        for (int64_t j = column; j < column + columns && j < map->keys; j++)
-            sum += map->weights[i * map->keys + j];
-    return sum / (double)(last - row);
-}
-
-/* Labels of the columns, written downwards. */
-static void print_header(const head_map *map, int64_t columns, int width)
-{
-    int deepest = 0;
-    for (int64_t j = 0; j < map->keys; j += columns) {
-        int length = (int)strlen(map->key_labels[j]);
-        deepest = length > deepest ? length : deepest;
-    }
-    for (int line = 0; line < deepest && line < HEADER; line++) {
-        printf("%*s ", LABEL, "");
-        for (int64_t j = 0; j < map->keys; j += columns) {
-            const char *label = map->key_labels[j];
-            int from = command_fit(label, line), to = command_fit(label, line + 1);
-            printf("%.*s%*s", to - from, label + from, width - (to > from), "");
-        }
-        putchar('\n');
-    }
-}
-
-static void print_map(const head_map *map)
-{
-    const int64_t room = WIDTH - LABEL - 1;
-    int64_t columns = (map->keys + room - 1) / room,
-            rows = (map->queries + MOST_ROWS - 1) / MOST_ROWS;
-    int64_t shown = (map->keys + columns - 1) / columns;
-    int width = shown * 3 <= room ? 3 : shown * 2 <= room ? 2 : 1;
-    double most = 0;
-    for (int64_t i = 0; i < map->queries; i += rows)
-        for (int64_t j = 0; j < map->keys; j += columns)
-            most = fmax(most, cell_weight(map, i, rows, j, columns));
-    printf("%s\n%s\nrows: queries", map->name, map->place);
-    if (rows > 1) printf(", %lld together (mean)", (long long)rows);
-    printf("; columns: keys");
-    if (columns > 1) printf(", %lld together (sum)", (long long)columns);
-    printf("\nweight in %%, at least:");
-    for (int level = 1; level < LEVELS; level++)
-        printf(" %c %.2g", ramp[level], 100 * most * pow((level - 0.5) / (LEVELS - 1), 2));
-    puts("\n");
-    print_header(map, columns, width);
-    for (int64_t i = 0; i < map->queries; i += rows) {
-        const char *label = map->query_labels[i];
-        int bytes = command_fit(label, LABEL), used = 0;
-        while (command_fit(label, used) < bytes) used++;
-        printf("%*s%.*s ", LABEL - used, "", bytes, label);
-        for (int64_t j = 0; j < map->keys; j += columns) {
-            double share = most > 0 ? cell_weight(map, i, rows, j, columns) / most : 0;
-            for (int x = 0; x < width; x++) putchar(ramp[(int)lround((LEVELS - 1) * sqrt(share))]);
-        }
-        putchar('\n');
-    }
-}
-
-/* ---- files ----------------------------------------------------------------------- */
-
-static json_t *map_json(const head_map *map)
-{
-    json_t *queries = json_array(), *keys = json_array(), *weights = json_array();
-    for (int64_t j = 0; j < map->keys; j++)
-        json_array_append_new(keys, json_string(map->key_labels[j]));
-    for (int64_t i = 0; i < map->queries; i++) {
-        json_t *row = json_array();
-        json_array_append_new(queries, json_string(map->query_labels[i]));
-        for (int64_t j = 0; j < map->keys; j++)
-            json_array_append_new(row, json_real(map->weights[i * map->keys + j]));
-        json_array_append_new(weights, row);
-    }
-    return json_pack("{s:i, s:s++, s:o, s:o, s:o}", "schema", 1, "title", map->name, ", ",
-                     map->place, "queries", queries, "keys", keys, "weights", weights);
-}
-
-/* scripts/picture beside the build folder that the program lies in, else in the working folder. */
-static const char *find_script(char *path, size_t size)
-{
-    ssize_t length = readlink("/proc/self/exe", path, size - 32);
-    for (int up = 0; up < 2 && length > 0; up++)
-        while (length > 0 && path[--length] != '/') continue;
-    strcpy(path + (length > 0 ? length : 0), "/scripts/picture");
-    return access(path, X_OK) == 0 ? path : "scripts/picture";
-}
-
-/* Draws our JSON, which the script reads as its standard input. */
-static int draw(const char *output, const char *json)
-{
-    char path[4096];
-    int ends[2], status = 0;
-    pid_t child;
-    const char *script = find_script(path, sizeof path);
-    if (access(script, X_OK))
-        return command_error("show: -o %s is drawn by scripts/picture, which is neither beside the "
-                             "build folder nor here; write -o map.json and draw that",
-                             output);
-    posix_spawn_file_actions_t actions;
-    char *const words[] = {(char *)script, "-", "-o", (char *)output, NULL};
-    if (pipe(ends)) return command_error("show: pipe: %s", strerror(errno));
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
-    posix_spawn_file_actions_addclose(&actions, ends[1]);
-    int failed = posix_spawn(&child, script, &actions, NULL, words, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[0]);
-    signal(SIGPIPE, SIG_IGN); /* a script that stops early says so itself */
-    FILE *to = failed ? NULL : fdopen(ends[1], "w");
-    if (to) fputs(json, to), fclose(to);
-    else close(ends[1]);
-    if (failed) return command_error("show: %s: %s", script, strerror(failed));
-    waitpid(child, &status, 0);
-    return status ? EXIT_USAGE : EXIT_RIGHT;
-}
-
-static int write_map(const char *output, const head_map *map)
-{
-    const char *end = strrchr(output, '.');
-    for (int64_t x = 0; x < map->queries * map->keys; x++)
-        if (!isfinite(map->weights[x]))
-            return command_error("show: weight %lld is not a number; nothing is drawn",
-                                 (long long)x);
-    if (end && strcmp(end, ".json") == 0) return command_write_json(output, map_json(map));
-    json_t *json = map_json(map);
-    char *text = json_dumps(json, JSON_REAL_PRECISION(6));
-    json_decref(json);
-    int status = text ? draw(output, text) : command_error("show: no memory");
-    free(text);
-    return status;
-}
-
-static int check_output(const char *output)
-{
-    const char *end = output ? strrchr(output, '.') : NULL;
-    if (!output) return EXIT_RIGHT;
-    if (!end || (strcmp(end, ".json") && strcmp(end, ".svg") && strcmp(end, ".png")))
-        return command_error("show: -o %s: a map is written as .json, .svg or .png", output);
-    return command_can_write(output);
-}
+/* ---- the command ----------------------------------------------------------------- */
 
 int cmd_show(int argc, char **argv)
 {
@@ -401,12 +228,12 @@ int cmd_show(int argc, char **argv)
         return EXIT_USAGE;
     if (positional != (o.model ? 0 : 1) || !o.model != !o.text)
         return command_error("show: needs one case directory, or --model and --text");
-    if (check_output(o.output)) return EXIT_USAGE;
+    if (heat_map_check_output(o.output)) return EXIT_USAGE;
     o.folder = argv[1];
-    head_map map = {.queries = 0};
+    heat_map map = {.queries = 0};
     int status = o.model ? map_model(&o, &map) : map_case(&o, &map);
-    if (status == EXIT_RIGHT && o.output) status = write_map(o.output, &map);
-    else if (status == EXIT_RIGHT) print_map(&map);
-    map_free(&map);
+    if (status == EXIT_RIGHT && o.output) status = heat_map_write(o.output, &map);
+    else if (status == EXIT_RIGHT) heat_map_print(&map);
+    heat_map_free(&map);
     return status;
 }

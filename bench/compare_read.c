@@ -26,12 +26,12 @@ static const char *class_of(const json_t *run)
 
 /* ---- may they be compared? ------------------------------------------------------------ */
 
-static const char *unusable(const json_t *run)
+/* NULL, or the reason, which may be in `why`. */
+static const char *unusable(const json_t *run, char *why, size_t size)
 {
     size_t i;
     json_t *result;
-    const char *wrong = export_check(run);
-    if (wrong) return wrong;
+    if (!export_check(run, why, size)) return why;
     if (!class_of(run)[0]) return "it names no machine class";
     json_array_foreach (json_object_get(run, "results"), i, result)
         if (json_is_true(json_object_get(result, "verified")) && !(number(result, "median_ns") > 0))
@@ -61,7 +61,8 @@ const char *compare_refuses(const compare_input *input, const char *const names[
     for (int side = 0; side <= COMPARE_NEW; side++)
         for (int i = 0; i < input->count[side]; i++) {
             const json_t *run = input->runs[side][i];
-            const char *wrong = unusable(run), *other = class_of(run);
+            char said[256];
+            const char *wrong = unusable(run, said, sizeof said), *other = class_of(run);
             if (wrong) {
                 snprintf(why, size, "%.80s is no result file of attest: %s", names[side], wrong);
                 return why;

@@ -173,19 +173,18 @@ static bool check_head(const json_t *run, complaint *c)
     return true;
 }
 
-const char *export_check(const json_t *run)
+bool export_check(const json_t *run, char *why, size_t size)
 {
-    static char why[800];
-    complaint c = {why, sizeof why};
+    complaint c = {why, size};
     size_t index;
     json_t *result, *results = json_object_get(run, "results"), *seen;
-    if (!json_is_object(run)) return "it is not a JSON object";
-    if (export_whole(run, "schema") != 1) return "its \"schema\" is not 1";
-    if (!json_is_array(results)) return "it has no array \"results\"";
+    if (!json_is_object(run)) return complain(&c, "it is not a JSON object");
+    if (export_whole(run, "schema") != 1) return complain(&c, "its \"schema\" is not 1");
+    if (!json_is_array(results)) return complain(&c, "it has no array \"results\"");
     bool good = check_head(run, &c);
     seen = json_object();
     json_array_foreach (results, index, result)
         good = good && check_result(result, index, seen, &c);
     json_decref(seen);
-    return good ? NULL : why;
+    return good;
 }

@@ -17,10 +17,10 @@ typedef struct export_format {
 
 extern const export_format export_formats[]; /* ended by a NULL name */
 
-/* Is this JSON a result file that every format can hold? NULL, or what is wrong and what would be
- * legal, in memory that the next call writes: names stand on one line, are at most EXPORT_NAME_MOST
- * bytes long and differ from each other, times are numbers above 0. */
-const char *export_check(const json_t *run);
+/* Is this JSON a result file that every format can hold? Otherwise `why` says what is wrong and
+ * what would be legal: names stand on one line, are at most EXPORT_NAME_MOST bytes long and differ
+ * from each other, times are numbers above 0. */
+bool export_check(const json_t *run, char *why, size_t size);
 
 /* "attn/<kernel>/<problem>/threads:<n>/real_time": what a result is called in google-benchmark's
  * terms, and in the other formats that want one name. */

@@ -3,10 +3,11 @@
  * Layouts: 4D [batch, heads, len, size], or 3D [batch, len, heads * size] with the attributes
  * q_num_heads and kv_num_heads; 3D is a matter of strides. past_key and past_value come before K
  * and V, and the result is present_key and present_value. Query row i stands at position offset +
- * i: offset is the past length, or nonpad_kv_seqlen[b] - q_len if there is no past, or 0. Softcap
+ * i: offset is the past length, or nonpad_kv_seqlen[b] - q_len (never both), or 0. Softcap
  * comes before the mask. float16 is computed in float32, so softmax_precision is accepted and asks
  * for nothing. Source: onnx.ai, operators/onnx__Attention; its reference implementation decides
- * where the text is silent. */
+ * where the text is silent, not where they differ: raw scores (qk_matmul_output_mode 0) are before
+ * the softcap, which onnx 1.23 applies to them. */
 #include <string.h>
 
 #include "verify/case_ops.h"
@@ -87,11 +88,9 @@ static bool add_past(case_record *c, const char *past_name, const char *present_
     const npy_array *array = case_find_input(c, past_name);
     case_view past = {.name = past_name, .array = array};
     case_output *present = case_find_output(c, present_name);
-    if (array && !present)
-        return case_fail(c, error, "%s needs the output %s", past_name, present_name);
+    npy_text found, expected;
     if (array) {
         const int64_t *s = array->shape, wanted[4] = {view->batch, view->heads, s[2], view->dim};
-        npy_text found, expected;
         if (array->rank != 4 || s[0] != wanted[0] || s[1] != wanted[1] || s[3] != wanted[3])
             return case_fail(
                 c, error, "%s has shape %s; expected (%lld, %lld, past, %lld), as %s has it %s",
@@ -100,6 +99,11 @@ static bool add_past(case_record *c, const char *past_name, const char *present_
                 npy_shape_text(view->array->rank, view->array->shape, &expected));
         past.len = s[2];
         past.at = (attn_input){NULL, s[1] * s[2] * s[3], s[2] * s[3], s[3]};
+        const int64_t joined[4] = {view->batch, view->heads, past.len + view->len, view->dim};
+        if (!present)
+            return case_fail(c, error, "%s has shape %s; it needs the output %s with shape %s",
+                             past_name, npy_shape_text(4, s, &found), present_name,
+                             npy_shape_text(4, joined, &expected));
         if (!case_values(c, &past, error)) return false;
     }
     if (!present) return true;
@@ -111,18 +115,27 @@ static bool add_past(case_record *c, const char *past_name, const char *present_
     return true;
 }
 
+/* An input or output by its name, or NULL. */
+static const npy_array *cache_tensor(case_record *c, const char *name)
+{
+    const case_output *output = case_find_output(c, name);
+    return output ? &output->want : case_find_input(c, name);
+}
+
 /* Both halves of the cache, or none. Returns its length in *past. */
 static bool add_cache(case_record *c, case_view *k, case_view *v, int64_t *past, npy_error *error)
 {
     static const char *const pairs[2][2] = {{"past_key", "past_value"},
                                             {"present_key", "present_value"}};
+    npy_text shape;
     for (int p = 0; p < 2; p++) {
         const char *const *names = pairs[p];
-        bool first = case_find_input(c, names[0]) || case_find_output(c, names[0]);
-        bool second = case_find_input(c, names[1]) || case_find_output(c, names[1]);
-        if (first == second) continue;
-        return case_fail(c, error, "%s is given without %s; they come together", names[!first],
-                         names[first]);
+        const npy_array *tensors[2] = {cache_tensor(c, names[0]), cache_tensor(c, names[1])};
+        if (!tensors[0] == !tensors[1]) continue;
+        const npy_array *given = tensors[!tensors[0]];
+        return case_fail(c, error, "%s %s is given without %s; they come together",
+                         names[!tensors[0]], npy_shape_text(given->rank, given->shape, &shape),
+                         names[!!tensors[0]]);
     }
     const npy_array *keys = case_find_input(c, "past_key");
     const npy_array *values = case_find_input(c, "past_value");
@@ -161,8 +174,8 @@ static bool set_rules(case_record *c, int64_t past, int64_t *qk_mode, npy_error 
     return true;
 }
 
-/* nonpad_kv_seqlen: how many keys of each batch exist, and where its queries stand if there is no
- * past. */
+/* nonpad_kv_seqlen: how many keys of each batch exist, and where its queries stand: the cache is
+ * kept outside, so there is no past. */
 static bool set_lengths(case_record *c, npy_error *error)
 {
     attn_problem *p = &c->problem;
@@ -173,6 +186,11 @@ static bool set_lengths(case_record *c, npy_error *error)
         return case_fail(c, error, "nonpad_kv_seqlen is %s %s; it must be int64 (%lld,)",
                          npy_type_name(array->type),
                          npy_shape_text(array->rank, array->shape, &shape), (long long)p->batch);
+    if (case_find_input(c, "past_key"))
+        return case_fail(c, error,
+                         "nonpad_kv_seqlen %s is given with past_key; the keys of a cache outside "
+                         "are all in K",
+                         npy_shape_text(array->rank, array->shape, &shape));
     const int64_t *lens = array->data;
     for (int64_t b = 0; b < p->batch; b++)
         if (lens[b] < 0 || lens[b] > p->kv_len)
@@ -182,7 +200,7 @@ static bool set_lengths(case_record *c, npy_error *error)
     p->has_kv_lens = true;
     c->tensors.kv_lens = lens;
     bool positions_matter = p->causal || p->window_left >= 0 || p->window_right >= 0;
-    if (case_find_input(c, "past_key") || !positions_matter) return true;
+    if (!positions_matter) return true;
     int64_t *offsets = case_alloc(c, p->batch, sizeof *offsets, error);
     for (int64_t b = 0; offsets && b < p->batch; b++) offsets[b] = lens[b] - p->q_len;
     p->has_q_offsets = true;

@@ -74,7 +74,14 @@ bool case_check_views(const case_record *c, const case_view *q, const case_view 
                          (long long)rules[r].found, (long long)rules[r].wanted, rules[r].as->name,
                          npy_shape_text(as->rank, as->shape, &as_shape));
     }
-    return true;
+    npy_text q_shape, k_shape;
+    return k->heads == 0 || q->heads % k->heads == 0 ||
+           case_fail(c, error,
+                     "%s has shape %s: its number of heads is %lld; it must be a multiple of the "
+                     "%lld of %s %s",
+                     q->name, npy_shape_text(q->array->rank, q->array->shape, &q_shape),
+                     (long long)q->heads, (long long)k->heads, k->name,
+                     npy_shape_text(k->array->rank, k->array->shape, &k_shape));
 }
 
 void case_set_views(case_record *c, const case_view *q, const case_view *k, const case_view *v)

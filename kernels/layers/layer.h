@@ -2,7 +2,9 @@
 #ifndef LAYERS_LAYER_H
 #define LAYERS_LAYER_H
 
+#pragma GCC visibility push(default) /* what the header declares, and nothing else */
 #include "kernels/layers/attention_layer.h"
+#pragma GCC visibility pop
 
 /* Fills *error (which may be NULL) and returns `status`. */
 __attribute__((format(printf, 3, 4))) attn_status layer_fail(attn_error *error, attn_status status,

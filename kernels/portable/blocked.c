@@ -20,7 +20,7 @@ _Static_assert(Q_BLOCK % LANES == 0, "vectors this long reach beyond the query b
 
 /* One query block's state. q, s and o are transposed: [..][Q_BLOCK], a query per lane. */
 typedef struct block {
-    float *q; /* [qk_dim][Q_BLOCK], scaled */
+    float *q; /* [qk_dim][Q_BLOCK], scaled for dot scores */
     float *o; /* [v_dim][Q_BLOCK], weighted by e^(s - max), not yet divided by sum */
     float *s; /* [K_BLOCK][Q_BLOCK]: scores, then weights */
     float *max, *sum, *rescale; /* [Q_BLOCK] */
@@ -30,10 +30,9 @@ typedef struct block {
 
 static const char *blocked_refuses(const attn_problem *p)
 {
-    if (p->score != ATTN_DOT) return "computes dot scores only";
-    if (p->select != ATTN_SOFTMAX)
-        return "never holds a whole row of scores, which hardmax and top-k need";
-    return NULL;
+    return p->select == ATTN_SOFTMAX
+               ? NULL
+               : "never holds a whole row of scores, which hardmax and top-k need";
 }
 
 static int64_t blocked_scratch_bytes(const attn_problem *p)
@@ -101,12 +100,27 @@ static void multiply(const float *a, int64_t tiles, int64_t a_tile, int64_t a_st
             multiply_tile(1, a + t * a_tile, a_tile, a_step, in + l, steps, out + t * Q_BLOCK + l);
 }
 
+/* s[j][l] = scale * sum over c of w_c tanh(q_cl + k_jc), for keys j0 to j0 + keys. */
+static void additive_scores(const attn_problem *p, const head_view *v, const block *b, int64_t j0,
+                            int64_t keys)
+{
+    for (int64_t j = 0; j < keys; j++) {
+        const float *k = v->k + (j0 + j) * v->k_row;
+        float *s = b->s + j * Q_BLOCK;
+        for (int64_t c = 0; c < p->qk_dim; c++)
+            for (int64_t l = 0; l < b->rows; l++)
+                s[l] += v->score_vector[c] * tanhf(b->q[c * Q_BLOCK + l] + k[c]);
+        for (int64_t l = 0; l < b->rows; l++) s[l] *= p->scale;
+    }
+}
+
 static void start_block(const attn_problem *p, const head_view *v, const block *b)
 {
+    float factor = p->score == ATTN_DOT ? p->scale : 1;
     for (int64_t c = 0; c < p->qk_dim; c++)
         for (int64_t l = 0; l < b->lanes; l++)
             b->q[c * Q_BLOCK + l] =
-                l < b->rows ? v->q[(b->q_begin + l) * v->q_row + c] * p->scale : 0.0f;
+                l < b->rows ? v->q[(b->q_begin + l) * v->q_row + c] * factor : 0.0f;
     for (int64_t c = 0; c < p->v_dim; c++)
         for (int64_t l = 0; l < b->lanes; l++) b->o[c * Q_BLOCK + l] = 0;
     for (int64_t l = 0; l < b->lanes; l++) {
@@ -162,7 +176,8 @@ static bool score_block(const attn_problem *p, const head_view *v, const block *
     bool masked = !fully_visible(p, v, b, j0, j1);
     for (int64_t j = 0; j < keys; j++)
         for (int64_t l = 0; l < b->lanes; l++) b->s[j * Q_BLOCK + l] = 0;
-    multiply(v->k + j0 * v->k_row, keys, v->k_row, 1, b->q, p->qk_dim, b->s, b->lanes);
+    if (p->score == ATTN_ADDITIVE) additive_scores(p, v, b, j0, keys);
+    else multiply(v->k + j0 * v->k_row, keys, v->k_row, 1, b->q, p->qk_dim, b->s, b->lanes);
     if (p->weights == ATTN_WEIGHTS_RAW) write_weights(v, b, j0, j1);
     if (p->softcap > 0) cap_scores(p->softcap, b, keys);
     if (p->weights == ATTN_WEIGHTS_CAPPED) write_weights(v, b, j0, j1);

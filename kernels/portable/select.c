@@ -1,12 +1,13 @@
-/* select.c: hardmax and top-k attention in tiles.
+/* select.c: softmax over the best keys of every query: hardmax, top-k and, with all keys, softmax.
  *
  * Scores come in tiles as in flash.h; every row keeps its best keys in a heap whose root is the
  * worst of them. A whole vector of queries is compared with its roots at once, and only lanes that
  * beat theirs are looked at one by one: about k ln(n / k) times per row. Hardmax is top-1. NaN
- * ranks before every number, ties go to the lower index.
+ * ranks before every number, ties go to the lower index. Softmax keeps every visible key: no key
+ * ever leaves, so its list needs no order.
  *
  * Memory: 4 WIDTH (K_BLOCK + 1 + STRIPS (qk_dim + v_dim + 2)) + 12 WIDTH STRIPS k bytes per thread,
- * k the smaller of top_k and kv_len. */
+ * k the smaller of top_k and kv_len, for softmax kv_len. */
 #include "kernels/portable/vec_math.h"
 
 #include "kernels/portable/strip.h"
@@ -16,19 +17,19 @@ typedef struct heap {
     float *score;   /* [most], the root is the worst */
     int64_t *index; /* [most] */
     int64_t count, most;
+    bool keeps_all; /* then in the order of the keys, not a heap */
 } heap;
 
 static int64_t heap_most(const attn_problem *p)
 {
-    int64_t keep = p->select == ATTN_HARDMAX ? 1 : p->top_k;
-    return keep < p->kv_len ? keep : p->kv_len;
+    const int64_t keep[] = {[ATTN_SOFTMAX] = p->kv_len, [ATTN_HARDMAX] = 1, [ATTN_TOPK] = p->top_k};
+    return keep[p->select] < p->kv_len ? keep[p->select] : p->kv_len;
 }
 
 static const char *select_refuses(const attn_problem *p)
 {
-    return p->select == ATTN_SOFTMAX ? "does hardmax and top-k only; flash_" ISA_NAME
-                                       " computes softmax"
-                                     : NULL;
+    (void)p;
+    return NULL;
 }
 
 static int64_t select_scratch_bytes(const attn_problem *p)
@@ -91,7 +92,7 @@ static void insert(heap *x, float score, int64_t index)
     }
     int64_t at = x->count++;
     x->score[at] = score, x->index[at] = index;
-    for (; at > 0 && worse(x, at, (at - 1) / 2); at = (at - 1) / 2)
+    for (; !x->keeps_all && at > 0 && worse(x, at, (at - 1) / 2); at = (at - 1) / 2)
         swap_entries(x, at, (at - 1) / 2);
 }
 
@@ -164,7 +165,7 @@ static void select_run(const attn_problem *p, const attn_tensors *t, attn_slice 
     float *s = scores + STRIPS * WIDTH * most, *largest = s + K_BLOCK * WIDTH;
     int strips = start_strips(p, &h, slice, largest + WIDTH, b);
     for (int64_t r = 0; r < STRIPS * WIDTH; r++)
-        heaps[r] = (heap){scores + r * most, indices + r * most, 0, most};
+        heaps[r] = (heap){scores + r * most, indices + r * most, 0, most, most == p->kv_len};
     for (int i = 0; i < strips; i++) {
         for (int64_t x = 0; x < WIDTH; x++) b[i].max[x] = -INFINITY; /* not used, but read */
         for (int64_t j = b[i].seen.first; j < b[i].seen.last; j += K_BLOCK) {
@@ -180,7 +181,8 @@ static void select_run(const attn_problem *p, const attn_tensors *t, attn_slice 
 const attn_kernel KERNEL(select) = {
     .name = "select_" ISA_NAME,
     .isa = ISA_NAME,
-    .summary = "hardmax and top-k: register tiles, a heap of the best keys per query",
+    .summary =
+        "softmax over the best keys (one, k or all): register tiles, a heap of them per query",
     .source = "tiles of flash; heap: Williams 1964",
     .q_block = STRIPS * WIDTH,
     .q_step = VEC_LANES,
