@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/command.h"
+#include "bench/gbench_options.h"
 #include "bench/journal.h"
 #include "bench/machine.h"
 #include "bench/presets.h"
@@ -17,6 +18,7 @@ typedef struct bench_options {
     bool no_roofs, fresh_roofs, resume;
     int64_t fixed_rounds, first_seed;
     double budget_s, width_share;
+    gbench_options gbench;
 } bench_options;
 
 /* ---- options -------------------------------------------------------------------------- */
@@ -95,7 +97,9 @@ static int add_group(session *s, const bench_options *o, const attn_problem *p, 
     g->problem = *p, g->threads = threads, g->sham = -1;
     g->seed = (uint64_t)o->first_seed, g->width = o->width_share;
     for (int k = 0; k < s->kernel_count && k < MEASURE_ARMS; k++)
-        g->arms[g->arm_count++].kernel = s->kernels[k];
+        if (gbench_wants(&o->gbench, s->kernels[k]->name, p, threads))
+            g->arms[g->arm_count++].kernel = s->kernels[k];
+    s->group_count -= g->arm_count == 0;
     return EXIT_RIGHT;
 }
 
@@ -115,8 +119,12 @@ static int add_problems(session *s, const bench_options *o, const char *list)
         for (int t = 0; t < s->thread_counts; t++)
             if (add_group(s, o, &p, s->threads[t])) return EXIT_USAGE;
     }
-    return s->group_count ? EXIT_RIGHT
-                          : command_error("--problems is empty; an example is \"h8q512d64\"");
+    if (s->group_count) return EXIT_RIGHT;
+    if (o->gbench.filter)
+        return command_error("no benchmark is called like --benchmark_filter=%.200s; "
+                             "--benchmark_list_tests shows the names",
+                             o->gbench.filter);
+    return command_error("--problems is empty; an example is \"h8q512d64\"");
 }
 
 /* ---- the table ------------------------------------------------------------------------ */
@@ -200,7 +208,17 @@ static result_run run_of(const session *s, const bench_options *o, int argc, cha
 }
 
 /* Table and result file. The journal stays until the file is written. */
-static int finish(const result_run *run, const char *json)
+static int write_run(const result_run *run, const char *json, const gbench_options *gbench)
+{
+    if (!json && !gbench_wants_json(gbench)) return EXIT_RIGHT;
+    json_t *all = result_json(run);
+    int status = gbench_wants_json(gbench) ? gbench_write(gbench, all) : EXIT_RIGHT;
+    if (json && status == EXIT_RIGHT) return command_write_json(json, all);
+    json_decref(all);
+    return status;
+}
+
+static int finish(const result_run *run, const char *json, const gbench_options *gbench)
 {
     int voids = 0, measured = 0;
     for (int i = 0; i < run->group_count; i++)
@@ -215,7 +233,7 @@ static int finish(const result_run *run, const char *json)
     }
     print_results(run);
     journal_make_room();
-    if (json && command_write_json(json, result_json(run))) return EXIT_USAGE;
+    if (write_run(run, json, gbench)) return EXIT_USAGE;
     journal_remove();
     if (run->interrupted) {
         command_error("interrupted; what was measured until then is kept%s%s", json ? " in " : "",
@@ -228,6 +246,7 @@ static int finish(const result_run *run, const char *json)
 static int run_bench(session *s, const bench_options *o, int argc, char **argv)
 {
     command_reserve_stdout(o->json);
+    gbench_reserve(&o->gbench);
     command_catch_interrupt();
     session_prepare(s);
     double planned = measure_plan(s->groups, s->group_count, o->budget_s, (int)o->fixed_rounds);
@@ -236,7 +255,7 @@ static int run_bench(session *s, const bench_options *o, int argc, char **argv)
     if (journalled && !o->resume && journal_start(o->json, s, argc, argv)) return EXIT_USAGE;
     session_measure(s, planned, journalled ? journal_keep : NULL);
     result_run run = run_of(s, o, argc, argv);
-    return finish(&run, o->json);
+    return finish(&run, o->json, &o->gbench);
 }
 
 /* Everything that the options say, checked; nothing is measured or written yet. */
@@ -285,14 +304,17 @@ int cmd_bench(int argc, char **argv)
     char *words[64]; /* argv as given: parsing reorders it */
     int word_count = argc < 64 ? argc : 64;
     memcpy(words, argv, (size_t)word_count * sizeof *words);
-    if (command_parse(argc, argv, options, "bench [options]",
-                      "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional,
-                      &done))
+    if (gbench_read(&o.gbench, &argc, argv)) return EXIT_USAGE;
+    if (command_parse(
+            argc, argv, options, "bench [options], also google-benchmark's --benchmark_filter=...",
+            "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional, &done))
         return EXIT_USAGE;
     if (done) return EXIT_RIGHT;
     if (positional) return command_error("bench: unexpected argument \"%.60s\"", argv[1]);
     int status = read_options(&s, &o);
-    if (status == EXIT_RIGHT) status = run_bench(&s, &o, word_count, words);
+    if (status == EXIT_RIGHT && gbench_wants_list(&o.gbench))
+        status = gbench_list(s.groups, s.group_count);
+    else if (status == EXIT_RIGHT) status = run_bench(&s, &o, word_count, words);
     session_end(&s);
     return status;
 }

@@ -30,7 +30,7 @@ int cmd_export(int argc, char **argv)
     const command_option options[] = {
         {"as", &as, NULL,
          "FORMAT  csv, markdown, gbench, gbench-flat,\n"
-         "               benchfmt, bmf, gha or pyperf"},
+         "                benchfmt, bmf, gha or pyperf"},
         {"o", &output, NULL, "FILE  instead of standard output"},
         {NULL, NULL, NULL, NULL},
     };

@@ -8,10 +8,12 @@
 const char *export_text(const json_t *object, const char *key);
 double export_real(const json_t *object, const char *key);
 long long export_whole(const json_t *object, const char *key);
-long long export_calls(const json_t *result); /* in a sample; 1 in files that do not say */
 
 /* The result's full name. */
 void export_result_name(const json_t *result, char name[EXPORT_FULL_NAME]);
+
+/* Calls per sample; 1 in a file that does not say. */
+long long export_calls(const json_t *result);
 
 /* Void results have no time. */
 bool export_is_timed(const json_t *result);

@@ -65,6 +65,14 @@ BAD = [
     (["export", os.devnull, "--as", "csv"], os.devnull),
     (["export", "a", "--as", "pdf"], "markdown"),
     (["export", "--as", "csv"], "one result file"),
+    (["bench", "--benchmark_filter=nobody"], "no benchmark is called like"),
+    (["--benchmark_filter=["], "extended regular expression"),
+    (["--benchmark_filter"], "--benchmark_filter=VALUE"),
+    (["--benchmark_min_time=1"], "list_tests"),
+    (["--benchmark_out_format=csv"], "legal: json"),
+    (["--benchmark_format=csv"], "legal: console, json"),
+    (["--benchmark_repetitions=0"], "--benchmark_repetitions"),
+    (["--benchmark_out=/no/such/folder/x.json"], "/no/such/folder/x.json"),
     (["conform", "/no/such/folder"], "/no/such/folder"),
     (["conform"], "conform"),
     (["run", "/no/such/folder", "-o", "/tmp"], "/no/such/folder"),
@@ -250,6 +258,8 @@ class GoodInput(unittest.TestCase):
             for name, check in (("csv", self.check_csv), ("markdown", self.check_markdown),
                                 ("gbench", self.check_gbench), ("gbench-flat", self.check_flat)):
                 check(attest("export", path, "--as", name).stdout, run)
+            for name in ("benchfmt", "bmf", "gha", "pyperf"):    # see test_exports.py
+                self.assertEqual(attest("export", path, "--as", name).returncode, 0)
 
     def check_csv(self, text, run):
         """A header and a row for every sample."""

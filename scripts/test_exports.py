@@ -15,7 +15,6 @@ import io
 import itertools
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -24,107 +23,7 @@ import tempfile
 import unittest
 import urllib.parse
 
-from need import need
-
-ATTEST = FOLDER = PYTHON = None
-SYSTEM_PYTHON = "/usr/bin/python3"
-COMPARE = "/usr/share/benchmark/compare.py"
-VOID_NS = 123456789.0    # a time that no export may show
-MOST = 256               # bytes of a name
-
-# Letters that end a word, a line, a cell or a string somewhere, and some that only look odd.
-ODD = ("abcxyz0189__--..::==%%//\\\\\"\"''`|*<>&#@!?$~^+,;()[]{}  "
-       "äßЖ中ひ🙂\u00a0\u2028\u2029\u3000\ufeff\u200f\u0301\u1680")
-FIXED = ["flash_avx512", "a/b", "%20", "%", "-3", "=1+1", "a_mean", "<b>x</b>", "&amp;", "\\|", "|",
-         "a\\", "# a", "`a`", "[a](b)", "Unit", "x" * MOST, "é" * (MOST // 2), "_a_", "**", "null",
-         "-", "---", "http://a.b", "a\u2028b", "a b", "a_b", "a%20b", "\"", "'", "@all", "://"]
-
-
-def skip(why):
-    """Leave with the exit code that Meson counts as skipped."""
-    print(why)
-    sys.exit(77)
-
-
-def names(count):
-    """Different pairs of kernel and problem: the fixed names, then random ones."""
-    rng = random.Random(5)
-    pairs, seen = [], set()
-    while len(pairs) < count:
-        pair = tuple(word.strip(" ") or "x" for word in (
-            FIXED[len(pairs)] if len(pairs) < len(FIXED) else
-            "".join(rng.choices(ODD, k=rng.randint(1, 40))), "".join(rng.choices(ODD, k=9))))
-        if "/".join(pair) not in seen:
-            seen.add("/".join(pair))
-            pairs.append(pair)
-    return pairs
-
-
-def timed(kernel, problem, middle, threads=2):
-    """A verified result whose samples lie around `middle` ns."""
-    samples = [middle * (1 + 0.001 * (i * 7 % 10 - 4)) for i in range(12)]
-    return {"kernel": kernel, "isa": "avx2", "problem": problem, "threads": threads,
-            "verified": True, "void_reason": None, "flops": 1 << 20, "median_ns": middle,
-            "ci_low_ns": 0.998 * middle, "ci_high_ns": 1.003 * middle, "gflops": 2.5,
-            "peak_fraction": None, "calls_per_sample": 3, "samples": samples}
-
-
-def void(kernel):
-    """A result that failed its check, with a time that must not be believed."""
-    return {**timed(kernel, "q9d9", VOID_NS), "verified": False, "void_reason": "3.1 of\nthe bound",
-            "samples": [VOID_NS] * 12}
-
-
-def run(pairs, factor=1.0, commit="abc"):
-    """A result file of all pairs, each with a time of its own, and two void results."""
-    results = [timed(*pair, factor * (1000.0 + i)) for i, pair in enumerate(pairs)]
-    results[len(results) // 2:len(results) // 2] = [void("wrong"), void("<wrong> |")]
-    results[-1]["ci_low_ns"] = results[-1]["ci_high_ns"] = None    # as below 6 rounds
-    return {"schema": 1, "date": "2026-01-01T00:00:00Z", "verdict": "valid", "results": results,
-            "tool": {"version": "0", "commit": commit, "compiler": "gcc 12"},
-            "machine": {"slug": "a,b", "cpu": "made | up", "class": "x: y z", "arch": "x86_64",
-                        "logical_cpus": 2, "kernel": "",
-                        "caches": [{"level": 1, "type": "data", "bytes": 32768}]}}
-
-
-def full_name(result):
-    """What a result is called in google-benchmark's terms."""
-    return "attn/{kernel}/{problem}/threads:{threads}/real_time".format(**result)
-
-
-class Export(unittest.TestCase):
-    """A result file in a folder, exported."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="attest export ")
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-        self.run_file = run(names(150))
-        self.good = [r for r in self.run_file["results"] if r["verified"]]
-
-    def write(self, name, data):
-        """`data` as a file; returns its path."""
-        path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(data if isinstance(data, str) else json.dumps(data))
-        return path
-
-    def export(self, form, data=None):
-        """The text of an export; no void time in it."""
-        path = self.write("run.json", data or self.run_file)
-        done = subprocess.run([ATTEST, "export", path, "--as", form], capture_output=True,
-                              timeout=60, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        text = done.stdout.decode()
-        self.assertNotRegex(text.replace(".", ""), "1234567[89]")
-        return text
-
-    def python(self, *words):
-        """Run the Python that has the consumer."""
-        done = subprocess.run([PYTHON, *words], capture_output=True, text=True, timeout=120,
-                              check=False, cwd=self.folder)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
+from export_cases import COMPARE, MOST, Export, find_consumer, full_name, names, run
 
 
 class Names(Export):
@@ -136,7 +35,7 @@ class Names(Export):
     def expect_refusal(self, form, data, hint):
         """One line with `hint`, exit 2."""
         path = self.write("bad.json", data)
-        done = subprocess.run([ATTEST, "export", path, "--as", form], capture_output=True,
+        done = subprocess.run([self.attest, "export", path, "--as", form], capture_output=True,
                               timeout=60, check=False)
         lines = done.stderr.decode().rstrip("\n").split("\n")
         self.assertEqual((done.returncode, len(lines), done.stdout), (2, 1, b""), hint)
@@ -292,6 +191,61 @@ class Gbench(Export):
             self.assertAlmostEqual(entry["measurements"][0]["time"], 0.1, places=6)
 
 
+    GRID = ["--benchmark_repetitions=6", "--problems", "q16d16 q8d8c", "--threads", "1",
+            "--no-roofs", "--kernels", "naive_scalar,naive_auto,blocked_scalar,blocked_auto"]
+
+    def bench(self, *words):
+        """The program as google-benchmark's tools call it."""
+        done = subprocess.run([self.attest, *self.GRID, *words], capture_output=True, text=True,
+                              timeout=200, check=False, cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_filter(self):
+        """What is listed is what is measured, and a filter chooses from it."""
+        for pattern in ("(naive|blocked)_auto/", "q8d8c.*:1/", "auto/q16", "-scalar|q16"):
+            words = ["--benchmark_filter=" + pattern]
+            names = self.bench("--benchmark_list_tests", *words).split()
+            report = json.loads(self.bench("--benchmark_format=json", *words))
+            self.assertEqual({entry["run_name"] for entry in report["benchmarks"]}, set(names))
+            kept = [name for name in self.bench("--benchmark_list_tests=true").split()
+                    if bool(re.search(pattern.lstrip("-"), name)) != pattern.startswith("-")]
+            self.assertEqual(kept, names)
+            self.assertGreater(len(names), 1)
+        self.assertEqual(self.bench("--benchmark_list_tests", "--benchmark_filter=all"),
+                         self.bench("--benchmark_list_tests"))
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_compare_drives(self):
+        """compare.py runs the program itself, twice, and finds pairs to compare."""
+        dump = os.path.join(self.folder, "dump.json")
+        text = self.python(COMPARE, "--no-color", "-a", "-d", dump, "filters", self.attest,
+                           "naive_auto", "blocked_auto", *self.GRID)
+        self.assertIn("[naive_auto vs. blocked_auto]", text)
+        with open(dump, encoding="utf-8") as file:
+            report = json.load(file)
+        names = [entry["name"] for entry in report if entry["run_type"] == "iteration"]
+        self.assertEqual(names, [f"attn/[naive_auto vs. blocked_auto]/{problem}/threads:1/real_time"
+                                 for problem in ("q16d16", "q8d8c")])
+        self.assertTrue(all(0 < entry["measurements"][0]["real_time"] for entry in report))
+
+    def test_out(self):
+        text = self.bench("--benchmark_filter=naive_auto/q16", "--benchmark_out=a b.json",
+                          "--benchmark_out_format=json", "--json", "run.json")
+        self.assertIn("naive_auto", text)    # the table, as ever
+        with open(os.path.join(self.folder, "a b.json"), encoding="utf-8") as file:
+            report = json.load(file)
+        with open(os.path.join(self.folder, "run.json"), encoding="utf-8") as file:
+            native = json.load(file)
+        again = json.loads(self.export("gbench", native))    # from 9 digits
+        self.assertEqual(report["context"], again["context"])
+        for entry, other in zip(report["benchmarks"], again["benchmarks"], strict=True):
+            self.assertAlmostEqual(entry.pop("real_time") / other.pop("real_time"), 1, places=6)
+            self.assertAlmostEqual(entry.pop("cpu_time") / other.pop("cpu_time"), 1, places=6)
+            self.assertEqual(entry, other)
+        self.assertIn("--benchmark_out=a b.json", native["argv"])
+
+
 class GoReader:
     """The grammar of golang.org/design/14313-benchmark-format as benchfmt.Reader reads it, except
     that lines which are nothing are errors. `results`: (name, iterations, {unit: value})."""
@@ -437,52 +391,8 @@ FORMATS = {"names": Names, "csv": Csv, "markdown": Markdown, "gbench": Gbench, "
            "bmf": Bmf, "gha": Gha, "pyperf": Pyperf}
 
 
-def need_or_skip(modules):
-    """Continue under a Python that has the modules of Debian."""
-    try:
-        need(modules)
-    except SystemExit:
-        skip("skipped")
-
-
-def from_index(package):
-    """A Python with a package of the index, in FOLDER; made once."""
-    folder = os.path.join(FOLDER, package)
-    python, done = os.path.join(folder, "bin", "python"), os.path.join(folder, "complete")
-    if not os.path.exists(done):
-        shutil.rmtree(folder, ignore_errors=True)
-        for words in ([SYSTEM_PYTHON, "-m", "venv", folder],
-                      [python, "-m", "pip", "install", "--quiet", "--timeout", "10", "--retries",
-                       "1", "--disable-pip-version-check", package]):
-            try:
-                made = subprocess.run(words, capture_output=True, text=True, timeout=200,
-                                      check=False)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                skip(f"{package} of the package index is not to be had: {error}")
-            if made.returncode:
-                last = (made.stderr or made.stdout).strip().splitlines()[-1:]
-                skip(f"{package} of the package index is not to be had: {' '.join(last)}")
-        with open(done, "w", encoding="utf-8"):
-            pass
-    return python
-
-
-def find_consumer(form):
-    """The Python that has what reads the format; leaves if nothing has."""
-    if form in ("bmf", "gha"):
-        need_or_skip({"jsonschema": "python3-jsonschema"})
-    if form == "gbench":
-        tried = subprocess.run([SYSTEM_PYTHON, COMPARE, "--help"], capture_output=True, text=True,
-                               check=False) if os.path.exists(COMPARE) else None
-        if tried is None or tried.returncode:
-            skip("no google-benchmark compare.py: apt-get install libbenchmark-tools python3-scipy")
-        return SYSTEM_PYTHON
-    packages = {"markdown": "cmarkgfm", "pyperf": "pyperf"}
-    return from_index(packages[form]) if form in packages else sys.executable
-
-
 if __name__ == "__main__":
-    ATTEST, FORM = os.path.abspath(sys.argv[1]), sys.argv[2]
+    Export.attest, FORM = os.path.abspath(sys.argv[1]), sys.argv[2]
     FOLDER = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else tempfile.mkdtemp()
-    PYTHON = find_consumer(FORM)
+    Export.python_with = find_consumer(FORM, FOLDER)
     unittest.main(argv=sys.argv[:1], defaultTest=FORMATS[FORM].__name__)
