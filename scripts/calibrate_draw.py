@@ -69,7 +69,8 @@ def draw_false(rows):
     plot.ticks(ax.yaxis, range(len(rows)), lambda i: rows[int(i)].label)
     ax.set_xlabel("share with a false verdict")
     ax.xaxis.set_major_formatter(lambda value, _: text.short_percent(value))
-    ax.text(0.0, 1.02, "circle: of sessions    square: of cells    dashes: stated rates", transform=ax.transAxes)
+    ax.text(0.0, 1.02, "circle: of sessions    square: of cells    dashes: stated rates",
+            transform=ax.transAxes)
     ax.grid(False, axis="y")
     return fig
 
