@@ -50,11 +50,13 @@ int cmd_compare(int argc, char **argv)
     static char separator[] = ""; /* an argument that is found again after parsing */
     static files f;
     const char *gate = NULL;
+    bool machines = false;
     compare_options out = {.names = {"base", "new"}};
     const command_option options[] = {
         {"gate", &gate, NULL, "PCT  exit 1 if a kernel is slower by more"},
         {"markdown", &out.markdown, NULL, "FILE  a table for a pull request"},
         {"json", &out.json, NULL, "FILE  every launch and every verdict"},
+        {"machines", NULL, &machines, "two CPUs by ratios over a kernel that both have"},
         {NULL, NULL, NULL, NULL},
     };
     int positional, split = 0;
@@ -64,7 +66,8 @@ int cmd_compare(int argc, char **argv)
     if (command_parse(
             argc, argv, options, "compare BASE.json... [--] NEW.json... [options]",
             "compare base.json new.json --gate 15\n"
-            "         attest compare base-*.json -- new-*.json --gate 3\n\n"
+            "         attest compare base-*.json -- new-*.json --gate 3\n"
+            "         attest compare --machines epyc.json xeon.json\n\n"
             "A file is one launch. From 6 on each side, taken in turns, small differences\n"
             "can be seen; with fewer only those beyond 10 %.\n"
             "exit 0: no kernel slower than the gate, or no gate; 1: slower; 125: undecided",
@@ -73,12 +76,17 @@ int cmd_compare(int argc, char **argv)
     if (done) return EXIT_RIGHT;
     for (int i = positional; i >= 1; i--)
         if (argv[i] == separator) split = i;
+    if (machines && (gate || split))
+        return command_error("compare: --machines takes two files and no gate: ratios of two CPUs "
+                             "are no regression");
     if (compare_read_gate(gate, &out.gate) || (out.markdown && command_can_write(out.markdown)) ||
         (out.json && command_can_write(out.json)))
         return EXIT_USAGE;
     command_reserve_stdout(out.json), command_reserve_stdout(out.markdown);
     int status = load_all(&f, argv, positional, split);
-    if (status == EXIT_RIGHT)
+    if (status == EXIT_RIGHT && machines)
+        status = compare_machines((const json_t *const[]){f.runs[0][0], f.runs[1][0]}, &out);
+    else if (status == EXIT_RIGHT)
         status = compare_runs((const json_t *const *)f.runs[0], f.count[0],
                               (const json_t *const *)f.runs[1], f.count[1], &out);
     free_files(&f);
