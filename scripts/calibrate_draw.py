@@ -83,7 +83,8 @@ def power_chart(document):
     rows = tally.power(document)
     if not rows:
         return None
-    found = ", ".join(f"{text.short(row.level)} % in {share(row.found)}" for row in rows)
+    found = "; ".join(f"{text.short(row.level)} % in {row.found.count} of {row.found.total}"
+                      for row in rows)
     seconds = document["settings"]["power_budget"]
     finding = f"Planted slow-downs found by sessions of {seconds} of measuring: {found}"
     table = [[f"{text.short(row.level)} %", share(row.found), interval(row.found),
@@ -103,20 +104,21 @@ def stated_power(level):
 def draw_power(rows):
     """The figure of power_chart."""
     fig = plot.figure(330)
-    ax = plot.axes(fig, 66, 42, 130, 14)
+    ax = plot.axes(fig, 66, 42, 80, 14)
     ax.set_xlim(0, max(row.level for row in rows) * 1.05)
     ax.set_ylim(-0.02, 1.02)
     points = [(row.level, row.found.count / row.found.total) for row in rows]
     for row in rows:
         error_bar(ax, ([row.level, row.level], [row.found.low, row.found.high]), "blue")
     ax.plot(*zip(*points), color=plot.light("blue"), marker="o", clip_on=False)
-    stated = [(level, wanted) for level, wanted in tally.STATED_POWER.items()
-              if level <= ax.get_xlim()[1]]
-    if stated:
-        ax.plot(*zip(*stated), color=plot.light("vermillion"), marker="^", linestyle="none",
-                fillstyle="none", markersize=9)
-        plot.label_ends(ax, [(*stated[0], "at least, stated", plot.light("vermillion")),
-                             (*points[-1], "found", plot.light("blue"))])
+    for level, wanted in tally.STATED_POWER.items():
+        if level <= rows[-1].level:
+            ax.plot(level, wanted, color=plot.light("vermillion"), marker="^", fillstyle="none",
+                    markersize=9)
+            ax.annotate(f"at least {text.short_percent(wanted)}", (level, wanted), (12, -14),
+                        textcoords="offset points")
+    ax.text(0.02, 0.96, "triangles: stated", transform=ax.transAxes)
+    plot.label_ends(ax, [(*points[-1], "found", plot.light("blue"))])
     plot.ticks(ax.xaxis, [row.level for row in rows], lambda level: f"{text.short(level)} %")
     plot.ticks(ax.yaxis, [0, 0.2, 0.4, 0.6, 0.8, 1], text.short_percent)
     ax.set_xlabel("planted slow-down of one kernel")
