@@ -8,6 +8,7 @@ import report_text as text
 # `finding` is the title and the alternative text; `draw` makes the figure when it is wanted.
 Chart = namedtuple("Chart", "name finding note columns rows draw")
 
+LETTER = 6.8        # points: more than the mean width of a letter
 MARGIN = {"left": 58, "bottom": 42, "right": 256, "top": 14}
 
 
@@ -24,6 +25,11 @@ def curve_rows(family, cell):
 def lengths_of(family):
     """Every measured length of a family."""
     return sorted({result.shape.n for points in family.curves.values() for result in points})
+
+
+def legend_room(results):
+    """Points that a legend with the results' kernels needs at the right of the axes."""
+    return 40 + LETTER * max(len(result.kernel) for result in results)
 
 
 def threads_text(count):

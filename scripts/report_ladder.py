@@ -1,7 +1,7 @@
 """Charts of one problem: the ladder to the fastest kernel, threads; and accuracy against speed."""
 
 import report_text as text
-from report_chart import Chart, MARGIN, threads_text
+from report_chart import Chart, MARGIN, legend_room, threads_text
 from report_data import timed
 from report_find import ladder, thread_scaling
 from report_plot import (apart, axes, colour, decade_ticks, figure, label_ends, light, look, ticks)
@@ -54,7 +54,7 @@ def drawn_share(result):
 def draw_accuracy(passed, void):
     """The figure of accuracy_chart."""
     fig = figure(360)
-    ax = axes(fig, **MARGIN | {"left": 66, "right": 150})
+    ax = axes(fig, **MARGIN | {"left": 80, "right": legend_room(void + passed)})
     speeds = [r.gflops for r in passed]
     shares = [drawn_share(r) for r in passed + void] + [1]
     left = min(speeds) * VOID_PLACE

@@ -3,7 +3,7 @@
 import math
 
 import report_text as text
-from report_chart import Chart, MARGIN, threads_text
+from report_chart import Chart, MARGIN, legend_room, threads_text
 from report_data import timed
 from report_plot import axes, colour, decade_ticks, figure, light, look
 
@@ -83,7 +83,7 @@ def roofline(run, threads, name):
 def draw_roofline(results, peaks, reads):
     """The figure of roofline."""
     fig = figure(HEIGHT)
-    ax = axes(fig, **MARGIN | {"right": 150})
+    ax = axes(fig, **MARGIN | {"right": legend_room(results)})
     used = {isa: peak for isa, peak in peaks.items() if isa in {r.isa for r in results}} or peaks
     top = max(used.values())
     points = [intensity(r) for r in results]
