@@ -39,7 +39,7 @@ ANCHORS = ("clock_ghz", "fma_gflops", "triad_gbps")
 COMPARISON_FIELDS = {"base": dict, "new": dict, "verdict": str, "cells": list}
 CELL_FIELDS = {"kernel": str, "problem": str, "threads": int, "ratio": NUMBER, "verdict": str}
 CELL_NUMBERS = ("base_ns", "new_ns", "low", "high", "p")
-COMPARISON_DEFAULTS = {"unit": "launch", "noise_floor": None, "band": None,
+COMPARISON_DEFAULTS = {"unit": "launch", "noise_floor": None, "band": None, "machine": {},
                        "smallest_effect": None, "undecided_why": None, "left_out": []}
 
 PROBLEM = re.compile(r"(b\d+)?(h\d+)?(g\d+)?q(\d+)(?:k(\d+))?(d\d+)(v\d+)?(\S*)")
@@ -132,6 +132,7 @@ def check_comparison(document):
     """`document` as a comparison of two builds with every field present; raises BadInput."""
     check_fields(document, COMPARISON_FIELDS, "the file")
     check_lists(document, {"cells": CELL_FIELDS})
+    check_fields(document, {"machine": dict} if "machine" in document else {}, "the file")
     if not document["cells"]:
         raise BadInput("it compares nothing: \"cells\" is empty")
     compared = SimpleNamespace(**COMPARISON_DEFAULTS | document)

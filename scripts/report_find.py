@@ -116,12 +116,15 @@ def model_shapes(run):
 
 
 def winners(run):
-    """kernel -> on how many (problem, threads) it is the fastest, the most first."""
-    counts = {}
+    """(kernel -> on how many (problem, threads) it is the fastest, the most first; the same where
+    it is faster than the next beyond noise)."""
+    counts, sure = {}, {}
     for group in groups_of(run).values():
-        kernel = fastest(group).kernel
-        counts[kernel] = counts.get(kernel, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+        best, *others = sorted(group, key=lambda r: r.median_ns)
+        counts[best.kernel] = counts.get(best.kernel, 0) + 1
+        if others and claim(run, ratio(others[0], best)) == "faster":
+            sure[best.kernel] = sure.get(best.kernel, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: -item[1])), sure
 
 
 def round_groups(run):

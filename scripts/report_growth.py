@@ -168,14 +168,21 @@ RATES = {2: ("gflops", "peak_fraction", "GFLOP/s", "measured FMA peak"),
 
 
 def roofs(run, family):
-    """(label, value, colour) of the measured limits of a family's kernels at its thread count."""
+    """(label, {n: value}, colour) of the measured limits of a family's kernels at its thread count.
+
+    Reads have a limit of their own at each length, where buffers of that size were measured.
+    """
     points = sum(family.curves.values(), [])
+    lengths = lengths_of(family)
     if family.power == 1:
-        return [("measured read bandwidth", roof["gbps"], light("soft"))
+        at_length = {r.shape.n: r.read_gbps for r in points if r.read_gbps}
+        if len(at_length) == len(lengths):
+            return [("reads of that size", dict(sorted(at_length.items())), light("soft"))]
+        return [("measured read bandwidth", dict.fromkeys(lengths, roof["gbps"]), light("soft"))
                 for roof in run.read_gbps if roof["threads"] == run.base_threads]
     isas = {r.isa for r in points}
-    return [(f"{roof['isa']} peak {text.digits(roof['gflops'])}", roof["gflops"],
-             colour(roof["isa"]))
+    return [(f"{roof['isa']} peak {text.digits(roof['gflops'])}",
+             dict.fromkeys(lengths, roof["gflops"]), colour(roof["isa"]))
             for roof in run.peaks if roof["threads"] == run.base_threads and roof["isa"] in isas]
 
 
@@ -204,11 +211,12 @@ def draw_rate(family, limits):
     rate, share, unit, _ = RATES[family.power]
     fig = figure(390)
     values = [getattr(r, rate) for points in family.curves.values() for r in points]
-    values += [value for _, value, _ in limits]
+    values += [value for _, limit, _ in limits for value in limit.values()]
     ax = curve_axes(fig, family, text.short, (min(values), max(values)))
-    ends = [(max(lengths_of(family)), value, label, ink) for label, value, ink in limits]
-    for _, value, ink in limits:
-        ax.axhline(value, color=ink, linewidth=0.9, zorder=1)
+    ends = []
+    for label, limit, ink in limits:
+        ax.plot(*zip(*limit.items()), color=ink, linewidth=0.9, zorder=1)
+        ends.append((*max(limit.items()), label, ink))
     for kernel, points in family.curves.items():
         last, style = points[-1], look(points[0])
         draw_rates(ax, points, rate, style)

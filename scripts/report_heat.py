@@ -6,7 +6,7 @@ import report_stats as stats
 import report_text as text
 from report_chart import Chart, threads_text
 from report_find import largest_common
-from report_plot import axes, figure, light, ticks
+from report_plot import ISA_COLOUR, axes, figure, light, ticks
 
 SYMBOLS = {"faster": "\N{BLACK UP-POINTING TRIANGLE}", "slower": "\N{BLACK DOWN-POINTING TRIANGLE}",
            "same": "=", "undecided": "?"}
@@ -36,12 +36,17 @@ def heat_chart(run, family):
             "? undecided. The deeper the colour, the larger the factor. Empty: not measured, or "
             "the baseline was not.")
     kernels = sorted((k for k in family.curves if k != base_curve[0].kernel),
-                     key=lambda k: (family.curves[k][0].isa, k))
+                     key=lambda k: (isa_place(family.curves[k][0].isa), k))
     rows = [[kernel, *(f"{SYMBOLS[found[1]]} {text.times(found[0].value)}"
                        if (found := cells.get((kernel, n))) else text.DASH for n in base)]
             for kernel in kernels]
     return Chart("heat", finding, note, ["kernel", *map(str, base)], rows,
                  lambda: draw_heat(kernels, list(base), cells))
+
+
+def isa_place(isa):
+    """Where an instruction set stands among the others: as in the legend of colours."""
+    return [*ISA_COLOUR, isa].index(isa)
 
 
 def baseline_curve(family):

@@ -71,6 +71,8 @@ def roofline(run, threads, name):
             "set; slanted lines: reads of a buffer that fits the level. All measured on this "
             f"machine: {measured}. The share of the limit in the table takes the median, and reads "
             "of a buffer as large as the tensors where that was measured.")
+    if run.roofs.get("date"):
+        note += f" The levels were measured at {run.roofs['date']}."
     rows = [[r.kernel, r.problem, text.digits(intensity(r)), text.digits(r.gflops), limited,
              text.digits(limit), text.percent(limit and r.gflops / limit)]
             for r, limit, limited in limits]

@@ -62,11 +62,20 @@ def machine_card(run):
             ("memory", text.size(machine["memory_bytes"]) if "memory_bytes" in machine else ""),
             ("kernel", machine.get("kernel")),
             ("instruction sets that run", ", ".join(i["name"] for i in isas if i["runs"])),
-            ("that do not", "; ".join(f"{i['name']}: {i['why']}" for i in isas if not i["runs"])),
+            ("that do not", missing_isas(isas)),
             ("measured FMA peak, GFLOP/s", peaks), ("measured read bandwidth, GB/s", reads),
             ("the same by level", levels),
             ("notes", "; ".join(machine.get("notes", ()))), ("machine class", machine.get("class"))]
     return [(label, value) for label, value in card if value not in (None, "")]
+
+
+def missing_isas(isas):
+    """The instruction sets that do not run, by reason."""
+    reasons = {}
+    for isa in isas:
+        if not isa["runs"]:
+            reasons.setdefault(isa["why"], []).append(isa["name"])
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
 
 
 def origin(run):

@@ -6,6 +6,8 @@ A verdict needs an interval beyond the band (1 %, or the noise floor if that is 
 test that survives Benjamini and Hochberg's correction over all comparisons of the run.
 """
 
+import functools
+import itertools
 import math
 from collections import namedtuple
 
@@ -55,6 +57,7 @@ def middle(rising):
     return rising[half] if len(rising) % 2 else (rising[half - 1] + rising[half]) / 2
 
 
+@functools.cache
 def at_least(wins, count):
     """P(B >= wins) for B binomial of `count` fair coins."""
     return sum(math.comb(count, k) for k in range(wins, count + 1)) / 2 ** count
@@ -62,6 +65,8 @@ def at_least(wins, count):
 
 def sign_test(rounds, band):
     """Two-sided p of the claim that the median ratio lies beyond 1 + band, or below its inverse."""
+    if not rounds:
+        return 1.0
     above = sum(value > 1 + band for value in rounds)
     below = sum(value < 1 / (1 + band) for value in rounds)
     return min(1.0, 2 * at_least(max(above, below), len(rounds)))
@@ -75,18 +80,14 @@ def false_discovery(tests, share=FALSE_SHARE):
 
 
 def accepted(run):
-    """(largest accepted p, number of tests) over all pairs of kernels timed in the same rounds
-    where one is the slowest or the fastest: every comparison that the page speaks of."""
+    """(largest accepted p, number of tests) over all pairs of kernels timed in the same rounds."""
     if not hasattr(run, "accepted"):
         groups = {}
         for result in run.results:
             if result.verified and result.samples:
                 groups.setdefault((result.problem, result.threads), []).append(result)
-        tests = []
-        for group in groups.values():
-            ends = {id(end): end for end in (baseline(group), fastest(group))}.values()
-            tests += [sign_test(ratio(end, other).rounds, run.band) for end in ends
-                      for other in group if other is not end]
+        tests = [sign_test(ratio(*pair).rounds, run.band) for group in groups.values()
+                 for pair in itertools.combinations(group, 2)]
         run.accepted = false_discovery(tests), len(tests)
     return run.accepted
 

@@ -17,21 +17,22 @@ def answers(run, compared=()):
     steps = find.ladder(run)
     if not steps:
         return [("Which kernel is the fastest here?", "None", "No result is verified.", ""),
-                slower_answer(compared)]
+                slower_answer(run, compared)]
     single = [s.result for s in steps if s.result.threads == run.base_threads]
     best = stats.fastest(single)
     return [fastest_answer(run, single, best), sure_answer(run, single, best),
             limit_answer(best), accuracy_answer(run, best), growth_answer(run, best),
-            slower_answer(compared)]
+            slower_answer(run, compared)]
 
 
 def fastest_answer(run, single, best):
     """Which kernel is fastest here?"""
-    base, wins = stats.baseline(single), find.winners(run)
+    base, (wins, sure) = stats.baseline(single), find.winners(run)
     gain = "" if base is best else f"{text.times(stats.ratio(base, best).value)} {base.kernel}, "
     total = sum(wins.values())
     others = [f"{kernel} on {count}" for kernel, count in wins.items() if kernel != best.kernel]
-    told = f"Fastest on {wins.get(best.kernel, 0)} of {total} problems and thread counts"
+    told = (f"Fastest on {wins.get(best.kernel, 0)} of {total} problems and thread counts, beyond "
+            f"noise on {sure.get(best.kernel, 0)}")
     return ("Which kernel is the fastest here?", best.kernel,
             f"{gain}{text.time(best.median_ns)} at {best.problem}, {threads_text(best.threads)}.",
             told + (f"; {', '.join(others[:3])}" if others else "") + ".")
@@ -74,7 +75,9 @@ def limit_answer(best):
 def accuracy_answer(run, best):
     """Is it accurate?"""
     question, void = "Is it accurate?", sum(not r.verified for r in run.results)
-    count = f"{len(timed(run.results))} results verified, {void or 'none'} void."
+    worst = max(timed(run.results), key=lambda r: r.bound_share or 0)
+    count = (f"{len(timed(run.results))} results verified, {void or 'none'} void; the worst "
+             f"reaches {text.percent(worst.bound_share)} ({worst.kernel}, {worst.problem}).")
     if best.bound_share is None:
         return question, "Verified", "The share of the bound is not in the file.", count
     error = ("" if best.max_abs_error is None else
@@ -100,9 +103,13 @@ def growth_answer(run, best):
             f"n = {fit.first} to {fit.last}.")
 
 
-def slower_answer(compared):
+def slower_answer(run, compared):
     """Did my commit make it slower?"""
     question = "Did my commit make it slower?"
     if not compared:
         return (question, "Not asked", "A single run cannot say.", f"To ask: {ASK}.")
-    return (question, *commit.answer(compared[0]))
+    short, detail, certainty = commit.answer(compared[0])
+    seen = compared[0].machine.get("class")
+    if seen and seen != run.machine.get("class"):
+        certainty += f" It was compared on another machine: {seen}."
+    return question, short, detail, certainty

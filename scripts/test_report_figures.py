@@ -120,6 +120,17 @@ class FiguresTest(unittest.TestCase):
         result.read_gbps = 10
         self.assertEqual(limits.attainable(result, 30), (40, "reads"))
 
+    def test_reads_have_a_limit_at_each_length(self):
+        document = data.check_run(run())
+        document.results = curve("a", {512: 100, 1024: 200, 2048: 400})
+        family = find.families(document)[0]._replace(power=1)
+        (_, limit, _), = growth.roofs(document, family)
+        self.assertEqual(limit, {512: 20.0, 1024: 20.0, 2048: 20.0})
+        for result in document.results:
+            result.read_gbps = 1e5 / result.shape.n
+        (_, limit, _), = growth.roofs(document, family)
+        self.assertEqual(limit[2048], 1e5 / 2048)
+
     def test_drift_is_common_and_leaves_the_ratio_alone(self):
         document = data.check_run(run())
         document.results = curve("a", {512: 100}, 0) + curve("b", {512: 200}, 0)
