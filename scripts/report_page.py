@@ -5,62 +5,22 @@ import os
 import jinja2
 
 import report_charts as charts
+import report_commit as commit
 import report_data as data
+import report_find as find
+import report_growth as growth
 import report_plot as plot
+import report_summary as summary
 import report_text as text
+from report_chart import threads_text
+from report_trust import machines_chart
 
 TEMPLATE = "report_template.html"
+MOST_BYTES = 1_000_000
+FASTEST_KEPT = 3    # kernels of each problem and thread count when rows must be left out
 VERDICTS = {"valid": "The measurements are valid.",
             "undecided": "Undecided: these measurements support no claim of faster or slower.",
             "void": "Void: these measurements must not be used."}
-
-SURENESS = {"faster": "beyond noise", "same": "tied with the next", "slower": "undecided",
-            "undecided": "undecided"}
-
-
-def answers(run):
-    """(question, answer, detail) for a reader with one minute."""
-    steps = data.ladder(run)
-    if not steps:
-        return [("Which kernel is fastest?", "None", "No result is verified.")]
-    best, base = fastest_single(run, steps), data.baseline([step.result for step in steps])
-    gain = f"{text.times(data.ratio(base, best).value)} {base.kernel}, " if best is not base else ""
-    found = [("Fastest here", best.kernel,
-              f"{gain}{text.time(best.median_ns)} at {best.problem}, "
-              f"{charts.threads_text(best.threads)}"), certainty(run, steps, best)]
-    if best.peak_fraction is not None:
-        found.append(("Against the machine", f"{text.percent(best.peak_fraction)} of peak",
-                      f"{text.digits(best.gflops)} of {text.digits(best.peak_gflops)} GFLOP/s "
-                      f"measured for {best.isa} in this run"))
-    if best.bound_share is not None:
-        found.append(("Accuracy", f"{text.percent(best.bound_share)} of the bound",
-                      f"largest error {text.digits(best.max_abs_error)} against double "
-                      "precision; at 100 % it would be void"))
-    curves = data.families(run)
-    fit = data.exponent(curves[0].curves.get(best.kernel, ())) if curves else None
-    if fit:
-        found.append(("Growth", f"n^{fit.slope:.2f}",
-                      f"95 % interval {text.interval(fit.low, fit.high, '{:.3f}'.format)}, "
-                      f"n = {fit.first} to {fit.last}"))
-    return found
-
-
-def fastest_single(run, steps):
-    """The fastest result of the ladder at the fewest threads."""
-    return charts.fastest([s.result for s in steps if s.result.threads == run.base_threads])
-
-
-def certainty(run, steps, best):
-    """How sure the run is that `best` beats the next kernel."""
-    others = [s.result for s in steps
-              if s.result.threads == best.threads and s.result is not best]
-    if not others:
-        return ("How sure", "no rival", "only one kernel was measured on this problem")
-    rival = charts.fastest(others)
-    measured = data.ratio(rival, best)
-    return ("How sure", SURENESS[data.claim(run, measured)],
-            f"{text.times(measured.value)} the next, {rival.kernel}; 95 % interval "
-            f"{text.interval(measured.low, measured.high)}")
 
 
 def strip(run):
@@ -72,8 +32,14 @@ def strip(run):
     return [("results", f"{len(run.results)}, {void} void"),
             ("samples", f"{samples} kept, {dirty} dirty and dropped"),
             ("noise floor", floor),
-            ("smallest detectable effect", text.percent(run.detectable)
-             if run.noise_floor is not None else "none: no noise floor")]
+            ("smallest detectable effect", detectable(run))]
+
+
+def detectable(run):
+    """The smallest effect that the run can see, as it says itself, or else the noise floor's."""
+    if run.smallest_effect is not None:
+        return text.percent(run.smallest_effect)
+    return text.percent(run.band) if run.noise_floor is not None else "none: no noise floor"
 
 
 def machine_card(run):
@@ -84,6 +50,8 @@ def machine_card(run):
     numbers = " / ".join(str(machine[name]) for name in ("family", "model", "stepping")
                          if name in machine)
     isas = machine.get("isas", ())
+    levels = by_threads((roof["threads"], f"{roof['level']} {text.digits(roof['read_gbps'])}")
+                        for roof in run.roofs.get("levels", ()))
     peaks = by_threads((peak["threads"], f"{peak['isa']} {text.digits(peak['gflops'])}")
                        for peak in run.peaks)
     reads = by_threads((read["threads"], text.digits(read["gbps"])) for read in run.read_gbps)
@@ -94,10 +62,20 @@ def machine_card(run):
             ("memory", text.size(machine["memory_bytes"]) if "memory_bytes" in machine else ""),
             ("kernel", machine.get("kernel")),
             ("instruction sets that run", ", ".join(i["name"] for i in isas if i["runs"])),
-            ("that do not", "; ".join(f"{i['name']}: {i['why']}" for i in isas if not i["runs"])),
+            ("that do not", missing_isas(isas)),
             ("measured FMA peak, GFLOP/s", peaks), ("measured read bandwidth, GB/s", reads),
+            ("the same by level", levels),
             ("notes", "; ".join(machine.get("notes", ()))), ("machine class", machine.get("class"))]
     return [(label, value) for label, value in card if value not in (None, "")]
+
+
+def missing_isas(isas):
+    """The instruction sets that do not run, by reason."""
+    reasons = {}
+    for isa in isas:
+        if not isa["runs"]:
+            reasons.setdefault(isa["why"], []).append(isa["name"])
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
 
 
 def origin(run):
@@ -106,9 +84,16 @@ def origin(run):
     seed = "not recorded" if run.seed is None else run.seed
     duration = "not recorded" if run.elapsed_s is None else f"{run.elapsed_s:.0f} s"
     return [("date", run.date), ("preset", run.preset or "none"), ("seed", seed),
-            ("duration", duration),
+            ("duration", duration), *overhead(run),
             ("program", f"{tool['name']} {tool['version']}, commit {tool['commit']}"
              + (" with local changes" if tool["dirty"] else ""))]
+
+
+def overhead(run):
+    """What the run spent beside timing, where the file says it, as (label, value) pairs."""
+    known = ", ".join(f"{name.removesuffix('_s')} {value:.1f} s"
+                      for name, value in run.overhead.items() if isinstance(value, (int, float)))
+    return [("of which", known)] if known else []
 
 
 def by_threads(values):
@@ -116,7 +101,7 @@ def by_threads(values):
     groups = {}
     for threads, value in values:
         groups.setdefault(threads, []).append(value)
-    return "; ".join(f"{', '.join(group)} on {charts.threads_text(threads)}"
+    return "; ".join(f"{', '.join(group)} on {threads_text(threads)}"
                      for threads, group in groups.items())
 
 
@@ -137,7 +122,8 @@ RESULT_COLUMNS = ["kernel", "problem", "threads", "verification", "share of boun
                   "scratch per thread"]
 
 
-WORD_COLUMNS = {"problem", "verification", "fastest kernel", "verdict", "on problem", "reason"}
+WORD_COLUMNS = {"limited by", "dropped", "problem", "verification", "fastest kernel", "verdict",
+                "on problem", "reason"}
 
 
 def shape_row(best, base, measured, claim):
@@ -156,39 +142,68 @@ SHAPE_COLUMNS = ["problem", "threads", "fastest kernel", "median", "95 % interva
                  "95 % interval", "verdict", "GFLOP/s", "of peak", "GB/s"]
 
 
-def section(run, number):
-    """What the template says of one run."""
-    def shown(chart, part=""):
-        name = f"r{number}-{part}{chart.name}"
-        return {"chart": chart, "svg": plot.to_svg(chart.draw(), name, chart.finding)}
+def shown(chart, name):
+    """A chart with its drawing, whose ids begin with `name`; None for none."""
+    return chart and {"chart": chart, "svg": plot.to_svg(chart.draw(), name, chart.finding)}
 
-    families = [{"label": family.label,
-                 "charts": [shown(c, f"f{i}-") for c in charts.family_charts(run, family)]}
-                for i, family in enumerate(data.families(run))]
-    single = {name: shown(chart) if (chart := charts.chart(run, name)) else None
+
+def section(run, number, compared):
+    """What the template says of one run."""
+    families = []
+    for i, family in enumerate(find.families(run)):
+        families.append({
+            "label": family.label, "order": growth.order_text(run, family),
+            "crossovers": growth.crossover_rows(run, family),
+            "charts": [shown(c, f"r{number}-f{i}-{c.name}")
+                       for c in charts.family_charts(run, family)]})
+    single = {name: shown(charts.chart(run, name), f"r{number}-{name}")
               for name in charts.SINGLES}
     return {"run": run, "number": number, "verdict": VERDICTS.get(run.verdict, run.verdict),
-            "answers": answers(run), "strip": strip(run), "machine": machine_card(run),
-            "families": families, "single": single,
+            "answers": summary.answers(run, compared), "strip": strip(run),
+            "machine": machine_card(run), "families": families, "single": single,
             "results": [result_row(result) for result in run.results],
             "skipped": list(dict.fromkeys(
                 (skip["kernel"], skip.get("problem") or "every problem", skip["reason"])
                 for skip in run.skipped)),
             "origin": origin(run),
-            "shapes": [shape_row(*row) for row in data.model_shapes(run)]}
+            "shapes": [shape_row(*row) for row in find.model_shapes(run)]}
 
 
-def compared(runs):
-    """The comparison of several runs as a table: its columns and rows, or None."""
-    found = data.comparison(runs) if len(runs) > 1 else None
-    if not found:
-        return None
-    problem, threads, base, rows = found
-    columns = ["kernel", *(f"{run.name} ({i})" for i, run in enumerate(runs, 1))]
-    cells = [[kernel, *(f"{text.times(speedup)}, {text.percent(peak)} of peak"
-                        for speedup, peak in results)] for kernel, results in rows]
-    return {"problem": problem, "threads": charts.threads_text(threads), "base": base,
-            "columns": columns, "rows": cells}
+def without_families(part):
+    """A section with the charts of its first family only."""
+    del part["families"][1:]
+
+
+def without_single(name):
+    """What takes one single chart out of a section."""
+    return lambda part: part["single"].update({name: None})
+
+
+def without_heat(part):
+    """A section without heat maps."""
+    for family in part["families"]:
+        family["charts"] = [c for c in family["charts"] if c["chart"].name != "heat"]
+
+
+def without_slow(part):
+    """A section whose table of all results keeps the fastest kernels of each problem."""
+    ranks = {}
+    for group in find.groups_of(part["run"]).values():
+        for rank, result in enumerate(sorted(group, key=lambda r: r.median_ns)):
+            ranks[id(result)] = rank
+    part["results"] = [result_row(r) for r in part["run"].results
+                       if not r.verified or ranks[id(r)] < FASTEST_KEPT]
+
+
+OMISSIONS = (   # what a page too large loses, in this order
+    ("the charts of all families but the first of each run", without_families),
+    ("the rooflines at the most threads", without_single("roofline-threads")),
+    ("the stability charts", without_single("stability")),
+    (f"from the tables of all results the verified kernels that are not among the {FASTEST_KEPT} "
+     "fastest of their problem", without_slow),
+    ("the heat maps", without_heat),
+    ("the other rooflines", without_single("roofline")),
+)
 
 
 def predicted_rows(predicted):
@@ -197,16 +212,37 @@ def predicted_rows(predicted):
              text.percent(p["share"])] for p in predicted["predictions"]]
 
 
-def render(runs, predicted=None):
-    """The page about `runs`, with predictions for other cores if there are any, as bytes."""
+def render(documents, predicted=None):
+    """The page about runs and a comparison of commits, with predictions for other cores if there
+    are any, as bytes; what does not fit is left out in a fixed order, and named."""
+    runs = [document for document in documents if document.kind == "run"]
+    compared = [document for document in documents if document.kind == "comparison"]
+    if len(compared) > 1:
+        raise data.BadInput("one comparison of commits fits on a page: name one such file")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    page = environment.get_template(TEMPLATE).render(
-        sections=[section(run, i) for i, run in enumerate(runs, 1)],
-        predicted=predicted,
-        predicted_rows=predicted_rows(predicted) if predicted else [],
-        predicted_columns=PREDICTED_COLUMNS, comparison=compared(runs), several=len(runs) > 1,
-        variables=plot.css_variables(),
-        result_columns=RESULT_COLUMNS, shape_columns=SHAPE_COLUMNS, word_columns=WORD_COLUMNS)
-    return page.encode("utf-8")
+    values = {
+        "sections": [section(run, i, compared) for i, run in enumerate(runs, 1)],
+        "compared": compared and {
+            "file": compared[0], "answer": commit.answer(compared[0]),
+            "base": commit.tool_text(compared[0].base), "new": commit.tool_text(compared[0].new),
+            "shown": shown(commit.commit_chart(compared[0]), "commit")},
+        "machines": shown(machines_chart(runs), "machines"), "several": len(runs) > 1,
+        "predicted": predicted, "predicted_rows": predicted_rows(predicted) if predicted else [],
+        "predicted_columns": PREDICTED_COLUMNS, "variables": plot.css_variables(),
+        "result_columns": RESULT_COLUMNS, "shape_columns": SHAPE_COLUMNS,
+        "crossover_columns": growth.CROSSOVER_COLUMNS, "word_columns": WORD_COLUMNS,
+        "omitted": []}
+    environment.filters["together"] = text.together
+    template = environment.get_template(TEMPLATE)
+    for name, omit in (None, None), *OMISSIONS:
+        if omit:
+            values["omitted"].append(name)
+            for part in values["sections"]:
+                omit(part)
+        page = template.render(values).encode("utf-8")
+        if len(page) <= MOST_BYTES:
+            return page
+    raise data.BadInput(f"the page would have {len(page)} bytes even with everything left out that "
+                        f"may be; at most {MOST_BYTES} are allowed: report fewer files at once")

@@ -11,6 +11,7 @@ import os
 import re
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -42,7 +43,7 @@ STYLE = {
     "figure.dpi": 72, "font.size": FONT_SIZE, "svg.fonttype": "none", "text.parse_math": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
     "xtick.minor.size": 0, "ytick.minor.size": 0, "lines.markersize": 5.5, "lines.linewidth": 1.7,
-    "axes.axisbelow": True, "axes.grid": True, "grid.linewidth": 0.7,
+    "path.simplify": False, "axes.axisbelow": True, "axes.grid": True, "grid.linewidth": 0.7,
 }
 INKS = {"text.color": "ink", "axes.labelcolor": "soft", "axes.edgecolor": "soft",
         "xtick.color": "soft", "ytick.color": "soft", "grid.color": "line",
@@ -143,6 +144,14 @@ def label_ends(ax, ends):
         ax.text(1.042, height, label, transform=ax.transAxes, verticalalignment="center")
 
 
+def dots(ax, xs, ys, ink):
+    """Many round dots as one path, a tenth of the size that as many marks would have."""
+    step = 1e-6 * (max(xs) - min(xs) or 1)
+    ax.plot([place for x in xs for place in (x, x + step, np.nan)],
+            [place for y in ys for place in (y, y, np.nan)],
+            color=ink, linewidth=2.6, solid_capstyle="round", alpha=0.7)
+
+
 def to_svg(fig, name, alt):
     """`fig` as an SVG element that reads `alt` aloud, its colours CSS variables, its ids `name`'s.
 
@@ -170,6 +179,8 @@ def rewrite_tag(tag, name):
             (r" ?font: [^;\"]*;", ""),
             (r" transform=\"rotate\(-0 [^)]*\)\"", ""),
             (r"(\.\d\d)\d+", r"\1"),
+            (r"([ML]) ([\d.-]+ [\d.-]+) +L \2(?= *[ML\"])", r"\1\2h0"),
+            (r"([:;]) (?=[a-z0-9#-])", r"\1"),
             (r"\s+", " ")):
         tag = re.sub(pattern, replacement, tag)
     for ink, (drawn, _) in COLOURS.items():

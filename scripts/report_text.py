@@ -1,5 +1,8 @@
 """How the report writes quantities: always with a unit, and with no more digits than it knows."""
 
+import re
+
+UNITS = "(?<=[0-9]) (?=%|(?:[mn\N{MICRO SIGN}]?s|(?:[KMG]i)?B|GFLOP/s|GB/s|threads?)\\b)"
 DASH = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 GAP = "\N{EN SPACE}"    # a wide space that SVG does not fold
@@ -22,6 +25,11 @@ def digits(value, count=3):
 def short(value):
     """`value` with at most three digits and no trailing zeros: 2, 0.5, 48."""
     return digits(value) if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def together(sentence):
+    """`sentence` with no line break between a number and its unit."""
+    return re.sub(UNITS, "\N{NO-BREAK SPACE}", sentence)
 
 
 def unit_of(value, units):
