@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <locale.h>
 #include <math.h>
 #include <signal.h>
 #include <spawn.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "bench/command.h"
 
@@ -41,6 +43,23 @@ static double cell_weight(const heat_map *map, int64_t row, int64_t rows, int64_
     return sum / (double)(last - row);
 }
 
+/* What the first letters of a label, `bytes` bytes of UTF-8, take on a terminal: East Asian letters
+ * two columns, combining marks none. */
+static int columns_of(const char *label, int bytes)
+{
+    int columns = 0;
+    mbstate_t state = {0};
+    for (int at = 0; at < bytes;) {
+        wchar_t letter;
+        size_t size = mbrtowc(&letter, label + at, (size_t)(bytes - at), &state);
+        if (size == 0 || size > (size_t)(bytes - at)) return columns + bytes - at; /* not UTF-8 */
+        int wide = wcwidth(letter);
+        columns += wide < 0 ? 1 : wide;
+        at += (int)size;
+    }
+    return columns;
+}
+
 /* Labels of the columns, written downwards. */
 static void print_header(const heat_map *map, int64_t columns, int width)
 {
@@ -54,7 +73,8 @@ static void print_header(const heat_map *map, int64_t columns, int width)
         for (int64_t j = 0; j < map->keys; j += columns) {
             const char *label = map->key_labels[j];
             int from = command_fit(label, line), to = command_fit(label, line + 1);
-            printf("%.*s%*s", to - from, label + from, width - (to > from), "");
+            int taken = columns_of(label + from, to - from);
+            printf("%.*s%*s", to - from, label + from, taken < width ? width - taken : 0, "");
         }
         putchar('\n');
     }
@@ -63,6 +83,7 @@ static void print_header(const heat_map *map, int64_t columns, int width)
 void heat_map_print(const heat_map *map)
 {
     const int64_t room = WIDTH - LABEL - 1;
+    setlocale(LC_CTYPE, "C.UTF-8"); /* labels are UTF-8 whatever the user's locale is */
     int64_t columns = (map->keys + room - 1) / room,
             rows = (map->queries + MOST_ROWS - 1) / MOST_ROWS;
     int64_t shown = (map->keys + columns - 1) / columns;
@@ -82,9 +103,10 @@ void heat_map_print(const heat_map *map)
     print_header(map, columns, width);
     for (int64_t i = 0; i < map->queries; i += rows) {
         const char *label = map->query_labels[i];
-        int bytes = command_fit(label, LABEL), used = 0;
-        while (command_fit(label, used) < bytes) used++;
-        printf("%*s%.*s ", LABEL - used, "", bytes, label);
+        int bytes = command_fit(label, LABEL);
+        for (int fewer = LABEL; columns_of(label, bytes) > LABEL; bytes = command_fit(label, fewer))
+            fewer--;
+        printf("%*s%.*s ", LABEL - columns_of(label, bytes), "", bytes, label);
         for (int64_t j = 0; j < map->keys; j += columns) {
             double share = most > 0 ? cell_weight(map, i, rows, j, columns) / most : 0;
             for (int x = 0; x < width; x++) putchar(ramp[(int)lround((LEVELS - 1) * sqrt(share))]);

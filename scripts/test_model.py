@@ -244,6 +244,21 @@ class Show(unittest.TestCase):
             self.assertIn("@", done.stdout)
             self.assertIn("head 3", lines[1])
 
+    def test_wide_letters(self):
+        text = "東京 is big"
+        with tempfile.TemporaryDirectory() as folder:
+            make_model(folder, [text])
+            done = attest("show", "--model", folder, "--text", text)
+        if "built without" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        _, grid = done.stdout.split("\n\n")
+        self.assertEqual(grid.count("東"), 2)
+        wide = [sum(unicodedata.east_asian_width(letter) == "W" for letter in line)
+                for line in grid.splitlines()]
+        self.assertEqual(len({len(line) + extra for line, extra in zip(grid.splitlines(), wide)}),
+                         1, done.stdout)
+
     def test_pictures(self):
         with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
             svg, png, table = (os.path.join(folder, f"map.{end}") for end in ("svg", "png", "md"))

@@ -12,6 +12,8 @@
 
 #include "kernels/portable/strip.h"
 
+enum { COLUMNS = 4 }; /* vectors of a row of V at once */
+
 /* The best keys of one row. */
 typedef struct heap {
     float *score;   /* [most], the root is the worst */
@@ -119,6 +121,28 @@ static void select_keys(const strip *b, heap *heaps, int64_t j0, int64_t keys, c
     }
 }
 
+/* out = inverse * sum of the selected keys' weights times V, `columns` vectors of n lanes from
+ * column c on. */
+INLINE void weigh_values(int columns, const head_view *h, const heap *x, int64_t c, int64_t n,
+                         float inverse, float *out)
+{
+    vec sum[COLUMNS];
+    UNROLL
+    for (int y = 0; y < columns; y++) sum[y] = vec_set(0);
+    for (int64_t e = 0; e < x->count; e++) {
+        const float *v = h->v + x->index[e] * h->v_row + c;
+        vec weight = vec_set(x->score[e]);
+        UNROLL
+        for (int y = 0; y < columns; y++) {
+            const float *at = v + y * VEC_LANES;
+            sum[y] = vec_fma(weight, n < VEC_LANES ? vec_load_first(at, n) : vec_load(at), sum[y]);
+        }
+    }
+    UNROLL
+    for (int y = 0; y < columns; y++)
+        vec_store_first(out + y * VEC_LANES, vec_mul(sum[y], vec_set(inverse)), n);
+}
+
 /* Softmax over the selected keys of row i, and the sum of their values. */
 static void finish_row(const attn_problem *p, const head_view *h, int64_t i, const heap *x)
 {
@@ -140,14 +164,12 @@ static void finish_row(const attn_problem *p, const head_view *h, int64_t i, con
     }
     float inverse = sum == 0 ? 0 : 1 / sum;
     if (h->lse) h->lse[i * h->lse_row] = lse_of(p, h, i, max, sum);
-    for (int64_t c = 0; c < p->v_dim; c += VEC_LANES) {
-        int64_t n = p->v_dim - c < VEC_LANES ? p->v_dim - c : VEC_LANES;
-        vec o = vec_set(0);
-        for (int64_t e = 0; e < x->count; e++)
-            o = vec_fma(vec_set(x->score[e]), vec_load_first(h->v + x->index[e] * h->v_row + c, n),
-                        o);
-        vec_store_first(out + c, vec_mul(o, vec_set(inverse)), n);
-    }
+    int64_t c = 0, wide = COLUMNS * VEC_LANES;
+    for (; c + wide <= p->v_dim; c += wide)
+        weigh_values(COLUMNS, h, x, c, VEC_LANES, inverse, out + c);
+    for (; c < p->v_dim; c += VEC_LANES)
+        weigh_values(1, h, x, c, p->v_dim - c < VEC_LANES ? p->v_dim - c : VEC_LANES, inverse,
+                     out + c);
     if (p->weights != ATTN_WEIGHTS_NORMALISED) return;
     float *weights = h->weights + i * h->weights_row;
     for (int64_t j = 0; j < p->kv_len; j++) weights[j] = 0;
