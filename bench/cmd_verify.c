@@ -8,30 +8,8 @@
 #include "bench/command.h"
 #include "bench/machine.h"
 #include "bench/mutants.h"
+#include "bench/verify_run.h"
 #include "verify/plugin.h"
-#include "verify/worker.h"
-
-/* What is judged: a kernel of the table, a mutant, or a plug-in, and how a replay line names it. */
-typedef struct subject {
-    worker_open *open;
-    const void *context;
-    const attn_kernel *kernel; /* of the table, else NULL */
-    const char *option, *name;
-} subject;
-
-typedef struct session {
-    subject subjects[256];
-    int subject_count;
-    verify_case *cases;
-    int case_count;
-    int64_t seed, threads, seconds;
-    uint64_t without;
-    bool tap, suite, all_kernels; /* suite: the cases are one, not --problems */
-    json_t *mutants;              /* NULL if they did not run */
-    int passed, failed, skipped, printed, shrunk;
-    json_t *results; /* NULL if not wanted */
-    double worst;
-} session;
 
 /* ---- what to run ---------------------------------------------------------------------- */
 
@@ -133,105 +111,6 @@ static int choose_cases(session *s, const char *problems, const char *suite, con
     return filter_cases(s, inputs, layout, place);
 }
 
-/* ---- reporting ------------------------------------------------------------------------ */
-
-static const char *const status_names[] = {"pass", "fail", "skip"};
-
-static void report_json(session *s, const subject *one, const verify_case *c,
-                        const verify_report *r)
-{
-    char key[192], replay[384], command[512];
-    attn_problem_print(&c->problem, key, sizeof key);
-    verify_replay(c, replay, sizeof replay);
-    snprintf(command, sizeof command, "attest verify --%s %s %s", one->option, one->name, replay);
-    json_t *entry =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kernel", one->name, "case", key, "inputs",
-                  ref_distribution_names[c->inputs], "layout", ref_layout_names[c->layout],
-                  "status", status_names[r->status], "reason", r->reason, "replay", command);
-    json_object_set_new(entry, "bound_share",
-                        isfinite(r->share) ? json_real(r->share) : json_null());
-    json_array_append_new(s->results, entry);
-}
-
-/* Lines of text with a prefix: "# " in TAP, two spaces otherwise. */
-static void print_lines(const char *prefix, const char *text)
-{
-    for (const char *end; *text; text = *end ? end + 1 : end) {
-        end = text + strcspn(text, "\n");
-        printf("%s%.*s\n", prefix, (int)(end - text), text);
-    }
-}
-
-typedef struct shrinking {
-    session *s;
-    worker *w;
-    uint64_t failed; /* parts of the failure that must remain */
-} shrinking;
-
-static verify_report check(session *s, worker *w, const verify_case *c)
-{
-    verify_options options = {.threads = (int)s->threads, .relations = true, .without = s->without};
-    return worker_check(w, c, options);
-}
-
-static bool still_fails(void *context, const verify_case *c)
-{
-    shrinking *x = context;
-    verify_report r = command_interrupted() ? (verify_report){0} : check(x->s, x->w, c);
-    return r.status == VERIFY_FAIL && (r.failed & x->failed);
-}
-
-/* The first failures of a kernel are reduced to their smallest problem; a hang costs too long. */
-static verify_case smallest(session *s, worker *w, const verify_case *c, const verify_report *r)
-{
-    enum { SHRUNK_FAILURES = 3, TRIES = 200 };
-    bool hangs = r->failed >> VERIFY_WATCHDOG & 1;
-    if (s->shrunk++ >= SHRUNK_FAILURES || hangs || !w) return *c;
-    return verify_shrink(*c, TRIES, still_fails, &(shrinking){s, w, r->failed});
-}
-
-static void report_failure(session *s, worker *w, const subject *one, const verify_case *c,
-                           const verify_report *r)
-{
-    const char *prefix = s->tap ? "# " : "  ";
-    char replay[384], parts[256] = "";
-    for (int p = 0; p < VERIFY_PARTS; p++)
-        if (r->failed >> p & 1)
-            snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s",
-                     verify_part_names[p]);
-    verify_replay(c, replay, sizeof replay);
-    print_lines(prefix, r->reason);
-    printf("%sfailed:%s; %lld of %lld elements are wrong\n", prefix, parts, (long long)r->wrong,
-           (long long)r->compared);
-    print_lines(prefix, r->picture);
-    printf("%sreplay: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
-    verify_case small = smallest(s, w, c, r);
-    verify_replay(&small, replay, sizeof replay);
-    if (s->shrunk <= 3)
-        printf("%ssmallest: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
-}
-
-static void report(session *s, worker *w, const subject *one, const verify_case *c,
-                   const verify_report *r)
-{
-    char replay[384];
-    int *const counters[] = {&s->passed, &s->failed, &s->skipped};
-    ++*counters[r->status];
-    bool bounded =
-        r->status == VERIFY_PASS && c->inputs < REF_GATHER; /* probes have no bound to use up */
-    if (bounded && r->share > s->worst) s->worst = r->share;
-    if (s->results) report_json(s, one, c, r);
-    verify_replay(c, replay, sizeof replay);
-    if (s->tap)
-        printf("%sok %d - %s %s%s%s\n", r->status == VERIFY_FAIL ? "not " : "", ++s->printed,
-               one->name, replay, r->status == VERIFY_SKIP ? " # SKIP " : "",
-               r->status == VERIFY_SKIP ? r->reason : "");
-    if (r->status != VERIFY_FAIL) return;
-    command_progress_end();
-    if (!s->tap) printf("FAIL %s %s\n", one->name, ref_distribution_names[c->inputs]);
-    report_failure(s, w, one, c, r);
-}
-
 /* ---- running -------------------------------------------------------------------------- */
 
 static const attn_kernel *open_kernel(const void *context, char *reason, size_t size)
@@ -257,8 +136,8 @@ static void run_subject(session *s, const subject *one, double *done, double tot
     for (int c = 0; c < s->case_count && !command_interrupted(); c++, ++*done) {
         verify_report r = {.status = VERIFY_SKIP};
         snprintf(r.reason, sizeof r.reason, "%s", missing ? missing : "no memory for a worker");
-        if (w) r = check(s, w, &s->cases[c]);
-        report(s, w, one, &s->cases[c], &r);
+        if (w) r = session_check(s, w, &s->cases[c]);
+        session_report(s, w, one, &s->cases[c], &r);
         command_progress(one->name, *done, total);
     }
     worker_free(w);

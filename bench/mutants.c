@@ -84,10 +84,18 @@ static void print_ablation(const matrix *m)
     }
 }
 
-/* {"killed", "survived", "false_alarms", "not_applicable"}, and one line of text. */
+/* The options of attest that show this mutant's first failure again. */
+static json_t *replay_of(const mutation_result *r)
+{
+    char replay[384];
+    verify_replay(&r->first, replay, sizeof replay);
+    return json_sprintf("verify --mutant %s %s", r->mutant->name, replay);
+}
+
+/* {"killed", "survived", "false_alarms", "not_applicable", "replays"}, and one line of text. */
 static json_t *account(const matrix *m)
 {
-    json_t *survived = json_array(), *alarms = json_array();
+    json_t *survived = json_array(), *alarms = json_array(), *replays = json_array();
     int killed = 0, equivalent = 0, elsewhere = 0;
     for (int i = 0; i < m->count; i++) {
         const mutation_result *r = &m->results[i];
@@ -95,6 +103,7 @@ static json_t *account(const matrix *m)
         killed += wrong && r->killed;
         equivalent += !wrong && !r->killed;
         elsewhere += !r->applies;
+        if (wrong && r->killed) json_array_append_new(replays, replay_of(r));
         if (!r->applies || wrong == r->killed) continue;
         json_array_append_new(survived, json_string(r->mutant->name));
         if (!wrong) json_array_append_new(alarms, json_string(r->mutant->name));
@@ -103,8 +112,8 @@ static json_t *account(const matrix *m)
     }
     printf("# mutants: %d killed, %d survived, %d equivalent ones passed, %d not on this CPU\n",
            killed, (int)json_array_size(survived), equivalent, elsewhere);
-    return json_pack("{s:i, s:o, s:o, s:i}", "killed", killed, "survived", survived, "false_alarms",
-                     alarms, "not_applicable", elsewhere);
+    return json_pack("{s:i, s:o, s:o, s:i, s:o}", "killed", killed, "survived", survived,
+                     "false_alarms", alarms, "not_applicable", elsewhere, "replays", replays);
 }
 
 /* Equivalent mutants have to go through all cases; in brief, through every eighth. */

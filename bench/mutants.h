@@ -13,8 +13,8 @@ typedef enum mutants_mode {
 } mutants_mode;
 
 /* Runs all, or the one called `name`, and prints; returns {"killed": n, "survived": [names],
- * "false_alarms": [names of equivalent mutants that failed], "not_applicable": n}; what survived
- * holds the false alarms too. */
+ * "false_alarms": [names of equivalent mutants that failed], "not_applicable": n, "replays":
+ * [options that show each death again]}; what survived holds the false alarms too. */
 json_t *mutants_run(const verify_case *cases, int count, mutants_mode mode, uint64_t without,
                     const char *name);
 

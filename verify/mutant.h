@@ -62,8 +62,9 @@ typedef struct mutant {
 } mutant;
 
 /* Ends with a mutant without a name. */
-extern const mutant mutants_of_scores[], mutants_of_masks[], mutants_of_memory[],
-    mutants_of_numbers[], mutants_of_state[], mutants_later[], mutants_equivalent[];
+extern const mutant mutants_of_scores[], mutants_of_outputs[], mutants_of_masks[],
+    mutants_of_caps[], mutants_of_memory[], mutants_of_numbers[], mutants_of_state[],
+    mutants_of_process[], mutants_later[], mutants_equivalent[];
 
 /* Mutant number `index` of all, in the order above; NULL beyond the last. */
 const mutant *mutant_at(int index);
@@ -76,6 +77,11 @@ const attn_kernel *mutant_kernel(const mutant *m);
  * one block of keys. */
 void mutant_score_row(mutant_row *r);
 void mutant_add_block(mutant_row *r, int64_t j0, int64_t j1);
+
+/* The row's output; the first row that a call writes; is the call the last of its problem? */
+float *mutant_out_row(const mutant_row *r);
+float *mutant_first_row(const mutant_call *c);
+bool mutant_last_slice(const mutant_call *c);
 
 /* The stages as they should be, for mutants that go on from there. */
 extern const mutant_stages mutant_right;

@@ -168,6 +168,23 @@ const mutant_stages mutant_right = {
     .after = nothing,
 };
 
+/* ---- what mutants ask of a call ------------------------------------------------------ */
+
+float *mutant_out_row(const mutant_row *r) { return r->v.out + r->i * r->v.out_row; }
+
+float *mutant_first_row(const mutant_call *c)
+{
+    const attn_output *out = &c->t.out;
+    return out->data + c->s.batch * out->batch_stride + c->s.head * out->head_stride +
+           c->s.q_begin * out->row_stride;
+}
+
+bool mutant_last_slice(const mutant_call *c)
+{
+    return c->s.q_end == c->p.q_len && c->s.head + 1 == c->p.q_heads &&
+           c->s.batch + 1 == c->p.batch;
+}
+
 /* ---- the kernel ----------------------------------------------------------------------- */
 
 static const char *refuses(const attn_problem *p)
@@ -238,8 +255,9 @@ const attn_kernel *mutant_kernel(const mutant *m)
 
 const mutant *mutant_at(int index)
 {
-    const mutant *const lists[] = {mutants_of_scores,  mutants_of_masks, mutants_of_memory,
-                                   mutants_of_numbers, mutants_of_state, mutants_later,
+    const mutant *const lists[] = {mutants_of_scores, mutants_of_outputs, mutants_of_masks,
+                                   mutants_of_caps,   mutants_of_memory,  mutants_of_numbers,
+                                   mutants_of_state,  mutants_of_process, mutants_later,
                                    mutants_equivalent};
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (const mutant *m = lists[l]; m->name; m++)

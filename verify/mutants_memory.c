@@ -73,6 +73,12 @@ static void read_before_first_row(mutant_row *r, int64_t j, float weight)
     mutant_right.add(r, j, weight);
     if (j == 0) unused = r->v.k[-1];
 }
+/* Takes a row's last LANES elements as its tail, also where it has fewer. */
+static void short_row_from_its_end(mutant_row *r, int64_t j, float weight)
+{
+    mutant_right.add(r, j, weight);
+    if (j == 0 && r->p->qk_dim < LANES) unused = r->v.k[r->p->qk_dim - LANES];
+}
 static void columns_unwritten(mutant_row *r)
 {
     int64_t whole = r->p->v_dim / LANES * LANES;
@@ -237,6 +243,10 @@ const mutant mutants_of_memory[] = {
      "class: a prefetch with a negative offset",
      "death gather",
      {.add = read_before_first_row}},
+    {"short-row-from-its-end",
+     "class: a tail loaded as the last whole vector, which begins before the row",
+     "death left",
+     {.add = short_row_from_its_end}},
     {"columns-unwritten",
      "class: v_dim / lanes, rounded down",
      "bound zero-q",

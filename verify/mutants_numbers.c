@@ -176,6 +176,45 @@ static void output_of_16_bits(mutant_row *r)
     }
 }
 
+/* Products beyond 2^12 saturate. They cancel in the sum, and what they differed by is lost. */
+static float raw_of_narrow_products(const mutant_row *r, int64_t j)
+{
+    const float *q = r->v.q + r->i * r->v.q_row, *k = r->v.k + j * r->v.k_row;
+    float sum = 0;
+    if (r->p->score != ATTN_DOT) return mutant_right.raw(r, j);
+    for (int64_t c = 0; c < r->p->qk_dim; c++) {
+        float product = q[c] * k[c];
+        sum += fabsf(product) > 0x1p12f ? copysignf(0x1p12f, product) : product;
+    }
+    return r->p->scale * sum;
+}
+
+/* Scores above 64 keep eight bits behind the point, where vectors of eight compute them. */
+static float large_scores_in_steps(const mutant_row *r, int64_t j, float raw)
+{
+    float score = mutant_right.score(r, j, raw);
+    return score > 64 && score < INFINITY && r->p->qk_dim >= 8 ? rintf(score * 0x1p8f) * 0x1p-8f
+                                                               : score;
+}
+
+/* Where 32 keys agree in sign and exponent of V, that is stored once, and 8 bits for each. */
+static void values_share_exponent(mutant_row *r, int64_t j, float weight)
+{
+    enum { GROUP = 32 };
+    const float *v = r->v.v + j * r->v.v_row, *group = r->v.v + j / GROUP * GROUP * r->v.v_row;
+    bool whole = (j / GROUP + 1) * GROUP <= r->p->kv_len;
+    r->sum += weight;
+    for (int64_t c = 0; c < r->p->v_dim; c++) {
+        bool shared = whole && !isnan(v[c]);
+        for (int64_t g = 0; shared && g < GROUP; g++) {
+            float other = group[g * r->v.v_row + c];
+            shared = !isnan(other) && signbit(other) == signbit(v[c]) &&
+                     (other == 0 ? v[c] == 0 : v[c] != 0 && ilogbf(other) == ilogbf(v[c]));
+        }
+        r->o[c] += weight * (shared ? shortened(v[c], 15) : v[c]);
+    }
+}
+
 const mutant mutants_of_numbers[] = {
     {"sum-in-bf16", "class: row sum stored in bf16", "bound gauss", {.block = sum_in_bf16}},
     {"weights-in-bf16",
@@ -260,5 +299,17 @@ const mutant mutants_of_numbers[] = {
      "heavy",
      {.add = far_keys_skipped}},
     {"output-of-16-bits", "class: integers above 4096", "big-v", {.finish = output_of_16_bits}},
+    {"products-saturate",
+     "oneDNN's page on int8: 16-bit products of vpmaddubsw saturate",
+     "bound cancel",
+     {.raw = raw_of_narrow_products}},
+    {"large-scores-in-steps",
+     "class: an exponential whose fixed-point argument lacks bits",
+     "bound wide",
+     {.score = large_scores_in_steps}},
+    {"values-share-exponent",
+     "class: lossy compression of a cache where signs and exponents agree",
+     "bound same-sign",
+     {.add = values_share_exponent}},
     {0},
 };

@@ -66,6 +66,18 @@ static void is_killed(const attn_problem *p, const attn_tensors *t, void *scratc
     (void)p, (void)t, (void)scratch;
     raise(SIGKILL);
 }
+static void dies_with_words(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)t, (void)scratch;
+    fputs("some words\nand last ones\n", stderr);
+    abort();
+}
+static void talks_without_end(const attn_problem *p, const attn_tensors *t, void *scratch)
+{
+    (void)p, (void)t, (void)scratch;
+    for (int line = 0; line < 20000; line++) fputs("on and on\n", stderr);
+    raise(SIGKILL);
+}
 
 static const struct {
     const char *name;
@@ -83,6 +95,8 @@ static const struct {
     {"exits", exits, VERIFY_LEFT, VERIFY_DEATH, "exit(0)"},
     {"hangs", hangs, VERIFY_LEFT, VERIFY_WATCHDOG, "did not return"},
     {"is killed", is_killed, VERIFY_LEFT, VERIFY_DEATH, "signal 9"},
+    {"dies with words", dies_with_words, VERIFY_LEFT, VERIFY_DEATH, "(Aborted): and last ones"},
+    {"talks without end", talks_without_end, VERIFY_LEFT, VERIFY_DEATH, "(Killed): on"},
 };
 enum { MISDEEDS = sizeof misdeeds / sizeof *misdeeds };
 

@@ -6,6 +6,7 @@
 #include "verify/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -23,7 +24,7 @@
 
 #include "verify/cage.h"
 
-enum { MEMORY_SLACK = 1 << 30, POLL_MS = 20 };
+enum { MEMORY_SLACK = 1 << 30, POLL_MS = 20, SAID_BYTES = 1 << 16, ASLEEP_SECONDS = 10 };
 
 typedef struct shared {
     verify_case which;
@@ -41,6 +42,7 @@ struct worker {
     shared *shared;
     pid_t pid; /* 0 = not running */
     int socket, starts;
+    int said; /* a file in memory: what the worker prints, so that no verdict is mixed with it */
 };
 
 /* ---- inside the worker ---------------------------------------------------------------- */
@@ -103,6 +105,7 @@ static _Noreturn void serve(worker *w, int socket)
     shared *s = mine = w->shared;
     char turn;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (w->said >= 0) dup2(w->said, STDOUT_FILENO), dup2(w->said, STDERR_FILENO);
     catch_faults();
     const attn_kernel *kernel = w->open(w->context, s->refused, sizeof s->refused);
     if (kernel) snprintf(s->name, sizeof s->name, "%s", kernel->name);
@@ -123,7 +126,31 @@ worker *worker_new(worker_open *open, const void *context, double seconds)
         mmap(NULL, sizeof *w->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (!w || memory == MAP_FAILED) return free(w), NULL;
     w->open = open, w->context = context, w->seconds = seconds, w->shared = memory;
+    w->said = memfd_create("said", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (w->said >= 0 && ftruncate(w->said, SAID_BYTES) == 0)
+        fcntl(w->said, F_ADD_SEALS, F_SEAL_GROW); /* who prints without end fails to */
     return w;
+}
+
+/* What the worker printed before it died, as ": " and one line: a sanitizer's summary if there is
+ * one, else the last line. */
+static void append_last_words(const worker *w, char *text, size_t size)
+{
+    static char all[SAID_BYTES + 1]; /* not on the heap, which later workers inherit */
+    char *line = NULL, *next = NULL;
+    if (w->said >= 0 && pread(w->said, all, SAID_BYTES, 0) > 0)
+        for (char *part = strtok_r(all, "\n", &next); part; part = strtok_r(NULL, "\n", &next))
+            if (!line || strncmp(line, "SUMMARY: ", 9) != 0) line = part;
+    size_t used = strlen(text);
+    if (line) snprintf(text + used, size - used, ": %.140s", line);
+}
+
+/* Forgets what was printed. */
+static void clear_words(worker *w)
+{
+    static const char nothing[SAID_BYTES];
+    if (w->said < 0 || lseek(w->said, 0, SEEK_CUR) == 0) return;
+    if (pwrite(w->said, nothing, sizeof nothing, 0) > 0) lseek(w->said, 0, SEEK_SET);
 }
 
 static bool start(worker *w)
@@ -132,6 +159,7 @@ static bool start(worker *w)
     if (w->pid) return true;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets)) return false;
     fflush(NULL); /* a kernel that exits must not print what waits in our buffers */
+    clear_words(w);
     w->starts++;
     w->shared->fault = 0;
     w->shared->refused[0] = w->shared->fault_at[0] = '\0';
@@ -168,18 +196,23 @@ static double clock_of(clockid_t clock)
 }
 
 /* Waits for the worker's turn to end. 'r': it answered; 'd': it died; 'h': it hangs. CPU time
- * decides, so that a busy machine makes no hang; clock time decides for a call that sleeps. */
+ * decides, so that a busy machine makes no hang; clock time decides for a call that sleeps, as one
+ * does that died while it held the heap's lock. */
 static char wait_for(worker *w, double seconds)
 {
     clockid_t cpu;
     bool has_clock = clock_getcpuclockid(w->pid, &cpu) == 0;
     double cpu_start = has_clock ? clock_of(cpu) : 0, start = clock_of(CLOCK_MONOTONIC);
+    double last_busy = 0, last_change = start;
     for (;;) {
         struct pollfd file = {.fd = w->socket, .events = POLLIN};
         char turn;
         if (poll(&file, 1, POLL_MS) > 0) return read(w->socket, &turn, 1) == 1 ? turn : 'd';
         double busy = has_clock ? clock_of(cpu) - cpu_start : 0;
-        if (busy > seconds || clock_of(CLOCK_MONOTONIC) - start > 10 * seconds) return 'h';
+        double now = clock_of(CLOCK_MONOTONIC);
+        if (busy != last_busy) last_busy = busy, last_change = now;
+        bool asleep = has_clock && now - last_change > ASLEEP_SECONDS;
+        if (busy > seconds || asleep || now - start > 10 * seconds) return 'h';
     }
 }
 
@@ -196,7 +229,7 @@ died(verify_report r, verify_options options, verify_part part, const char *form
     return r;
 }
 
-static verify_report cause_of_death(worker *w, verify_options options)
+static verify_report how_it_died(worker *w, verify_options options)
 {
     verify_report none = {0};
     /* The end of the socket comes before the end of the process: wait for that, do not kill. */
@@ -213,6 +246,13 @@ static verify_report cause_of_death(worker *w, verify_options options)
                     strsignal(WTERMSIG(status)));
     return died(none, options, VERIFY_DEATH, "it ended the process with exit(%d)",
                 WEXITSTATUS(status));
+}
+
+static verify_report cause_of_death(worker *w, verify_options options)
+{
+    verify_report r = how_it_died(w, options);
+    append_last_words(w, r.reason, sizeof r.reason);
+    return r;
 }
 
 verify_report worker_check(worker *w, const verify_case *which, verify_options options)
@@ -241,6 +281,7 @@ void worker_free(worker *w)
 {
     if (!w) return;
     stop(w);
+    if (w->said >= 0) close(w->said);
     munmap(w->shared, sizeof *w->shared);
     free(w);
 }

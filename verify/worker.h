@@ -16,7 +16,7 @@ typedef const attn_kernel *worker_open(const void *context, char *reason, size_t
 enum { WORKER_SECONDS = 30 }; /* the usual limit */
 
 /* A worker that is not started yet; NULL if memory is short. A case
- * hangs after `seconds` of CPU time, or ten times that by the clock; more for large cases. */
+ * hangs after `seconds` of CPU time (more for large cases), or ten of sleep. */
 worker *worker_new(worker_open *open, const void *context, double seconds);
 
 /* verify_check in the worker. Death, hang and exit are failures of the report: VERIFY_DEATH (with

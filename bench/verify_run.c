@@ -1,0 +1,107 @@
+/* verify_run.c: verdicts as lines, TAP and JSON; failures shrunk to their smallest problem. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/command.h"
+#include "bench/verify_run.h"
+
+static const char *const status_names[] = {"pass", "fail", "skip"};
+
+static void report_json(session *s, const subject *one, const verify_case *c,
+                        const verify_report *r)
+{
+    char key[192], replay[384], command[512];
+    attn_problem_print(&c->problem, key, sizeof key);
+    verify_replay(c, replay, sizeof replay);
+    snprintf(command, sizeof command, "attest verify --%s %s %s", one->option, one->name, replay);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kernel", one->name, "case", key, "inputs",
+                  ref_distribution_names[c->inputs], "layout", ref_layout_names[c->layout],
+                  "status", status_names[r->status], "reason", r->reason, "replay", command);
+    json_object_set_new(entry, "bound_share",
+                        isfinite(r->share) ? json_real(r->share) : json_null());
+    json_array_append_new(s->results, entry);
+}
+
+/* Lines of text with a prefix: "# " in TAP, two spaces otherwise. */
+static void print_lines(const char *prefix, const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = text + strcspn(text, "\n");
+        printf("%s%.*s\n", prefix, (int)(end - text), text);
+    }
+}
+
+typedef struct shrinking {
+    session *s;
+    worker *w;
+    uint64_t failed; /* parts of the failure that must remain */
+    bool stuck;      /* a smaller case hangs: that costs too long to go on */
+} shrinking;
+
+verify_report session_check(const session *s, worker *w, const verify_case *c)
+{
+    verify_options options = {.threads = (int)s->threads, .relations = true, .without = s->without};
+    return worker_check(w, c, options);
+}
+
+static bool still_fails(void *context, const verify_case *c)
+{
+    shrinking *x = context;
+    if (x->stuck || command_interrupted()) return false;
+    verify_report r = session_check(x->s, x->w, c);
+    x->stuck = r.failed >> VERIFY_WATCHDOG & 1;
+    return r.status == VERIFY_FAIL && (r.failed & x->failed);
+}
+
+/* The first failures of a kernel are reduced to their smallest problem; a hang costs too long. */
+static verify_case smallest(session *s, worker *w, const verify_case *c, const verify_report *r)
+{
+    enum { SHRUNK_FAILURES = 3, TRIES = 200 };
+    bool hangs = r->failed >> VERIFY_WATCHDOG & 1;
+    if (s->shrunk++ >= SHRUNK_FAILURES || hangs || !w) return *c;
+    return verify_shrink(*c, TRIES, still_fails, &(shrinking){s, w, r->failed, false});
+}
+
+static void report_failure(session *s, worker *w, const subject *one, const verify_case *c,
+                           const verify_report *r)
+{
+    const char *prefix = s->tap ? "# " : "  ";
+    char replay[384], parts[256] = "";
+    for (int p = 0; p < VERIFY_PARTS; p++)
+        if (r->failed >> p & 1)
+            snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s",
+                     verify_part_names[p]);
+    verify_replay(c, replay, sizeof replay);
+    print_lines(prefix, r->reason);
+    printf("%sfailed:%s; %lld of %lld elements are wrong\n", prefix, parts, (long long)r->wrong,
+           (long long)r->compared);
+    print_lines(prefix, r->picture);
+    printf("%sreplay: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
+    verify_case small = smallest(s, w, c, r);
+    verify_replay(&small, replay, sizeof replay);
+    if (s->shrunk <= 3)
+        printf("%ssmallest: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
+}
+
+void session_report(session *s, worker *w, const subject *one, const verify_case *c,
+                    const verify_report *r)
+{
+    char replay[384];
+    int *const counters[] = {&s->passed, &s->failed, &s->skipped};
+    ++*counters[r->status];
+    bool bounded =
+        r->status == VERIFY_PASS && c->inputs < REF_GATHER; /* probes have no bound to use up */
+    if (bounded && r->share > s->worst) s->worst = r->share;
+    if (s->results) report_json(s, one, c, r);
+    verify_replay(c, replay, sizeof replay);
+    if (s->tap)
+        printf("%sok %d - %s %s%s%s\n", r->status == VERIFY_FAIL ? "not " : "", ++s->printed,
+               one->name, replay, r->status == VERIFY_SKIP ? " # SKIP " : "",
+               r->status == VERIFY_SKIP ? r->reason : "");
+    if (r->status != VERIFY_FAIL) return;
+    command_progress_end();
+    if (!s->tap) printf("FAIL %s %s\n", one->name, ref_distribution_names[c->inputs]);
+    report_failure(s, w, one, c, r);
+}

@@ -1,0 +1,38 @@
+/* verify_run.h: one run of `attest verify`: what is judged on what, and what came of it. */
+#ifndef BENCH_VERIFY_RUN_H
+#define BENCH_VERIFY_RUN_H
+
+#include <jansson.h>
+
+#include "verify/worker.h"
+
+/* What is judged: a kernel of the table, a mutant, or a plug-in, and how a replay line names it. */
+typedef struct subject {
+    worker_open *open;
+    const void *context;
+    const attn_kernel *kernel; /* of the table, else NULL */
+    const char *option, *name;
+} subject;
+
+typedef struct session {
+    subject subjects[256];
+    int subject_count;
+    verify_case *cases;
+    int case_count;
+    int64_t seed, threads, seconds;
+    uint64_t without;
+    bool tap, suite, all_kernels; /* suite: the cases are one, not --problems */
+    json_t *mutants;              /* NULL if they did not run */
+    int passed, failed, skipped, printed, shrunk;
+    json_t *results; /* NULL if not wanted */
+    double worst;
+} session;
+
+/* Judges the case in the worker, as the session's options say. */
+verify_report session_check(const session *s, worker *w, const verify_case *c);
+
+/* Counts the verdict and prints it; a failure is first reduced, which runs the worker again. */
+void session_report(session *s, worker *w, const subject *one, const verify_case *c,
+                    const verify_report *r);
+
+#endif
