@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/command.h"
+#include "bench/compare.h"
 #include "bench/gbench_options.h"
 #include "bench/journal.h"
 #include "bench/machine.h"
@@ -14,7 +15,9 @@
 #include "bench/session.h"
 
 typedef struct bench_options {
-    const char *kernels, *problems, *preset, *threads, *budget, *rounds, *width, *json, *seed;
+    const char *kernels, *problems, *preset, *threads, *budget, *rounds, *width, *json, *seed,
+        *baseline;
+    json_t *base; /* what baseline holds */
     bool no_roofs, fresh_roofs, resume;
     int64_t fixed_rounds, first_seed;
     double budget_s, width_share;
@@ -207,18 +210,24 @@ static result_run run_of(const session *s, const bench_options *o, int argc, cha
                         .interrupted = command_interrupted()};
 }
 
-/* Table and result file. The journal stays until the file is written. */
-static int write_run(const result_run *run, const char *json, const gbench_options *gbench)
+/* The files that were asked for, and the comparison with the baseline. */
+static int write_run(const result_run *run, const bench_options *o)
 {
-    if (!json && !gbench_wants_json(gbench)) return EXIT_RIGHT;
     json_t *all = result_json(run);
-    int status = gbench_wants_json(gbench) ? gbench_write(gbench, all) : EXIT_RIGHT;
-    if (json && status == EXIT_RIGHT) return command_write_json(json, all);
+    const json_t *const base[1] = {o->base}, *const fresh[1] = {all};
+    const compare_options against = {.names = {o->baseline, "this run"}, .gate = -1};
+    int status = gbench_wants_json(&o->gbench) ? gbench_write(&o->gbench, all) : EXIT_RIGHT;
+    if (o->json && status == EXIT_RIGHT) status = command_write_json(o->json, json_incref(all));
+    if (o->base && status == EXIT_RIGHT) {
+        printf("\nagainst %.60s:\n", o->baseline);
+        compare_runs(base, 1, fresh, 1, &against);
+    }
     json_decref(all);
     return status;
 }
 
-static int finish(const result_run *run, const char *json, const gbench_options *gbench)
+/* Table and result file. The journal stays until the file is written. */
+static int finish(const result_run *run, const bench_options *o)
 {
     int voids = 0, measured = 0;
     for (int i = 0; i < run->group_count; i++)
@@ -233,11 +242,11 @@ static int finish(const result_run *run, const char *json, const gbench_options 
     }
     print_results(run);
     journal_make_room();
-    if (write_run(run, json, gbench)) return EXIT_USAGE;
+    if (write_run(run, o)) return EXIT_USAGE;
     journal_remove();
     if (run->interrupted) {
-        command_error("interrupted; what was measured until then is kept%s%s", json ? " in " : "",
-                      json ? json : "");
+        command_error("interrupted; what was measured until then is kept%s%s",
+                      o->json ? " in " : "", o->json ? o->json : "");
         return EXIT_INTERRUPTED;
     }
     return voids ? EXIT_WRONG : measured ? EXIT_RIGHT : EXIT_SKIPPED;
@@ -255,7 +264,25 @@ static int run_bench(session *s, const bench_options *o, int argc, char **argv)
     if (journalled && !o->resume && journal_start(o->json, s, argc, argv)) return EXIT_USAGE;
     session_measure(s, planned, journalled ? journal_keep : NULL);
     result_run run = run_of(s, o, argc, argv);
-    return finish(&run, o->json, &o->gbench);
+    return finish(&run, o);
+}
+
+/* A baseline that could not be compared is refused before anything is measured. */
+static int read_baseline(bench_options *o)
+{
+    char why[512];
+    json_error_t error;
+    if (!o->baseline) return EXIT_RIGHT;
+    o->base = json_load_file(o->baseline, 0, &error);
+    if (!o->base) return command_error("cannot read %s as JSON: %s", o->baseline, error.text);
+    json_t *here =
+        json_pack("{s:i, s:o, s:[]}", "schema", 1, "machine", machine_record(), "results");
+    const json_t *const base[1] = {o->base}, *const fresh[1] = {here};
+    const char *const names[2] = {o->baseline, "this run"};
+    compare_input input = {.runs = {base, fresh}, .count = {1, 1}};
+    const char *refused = compare_refuses(&input, names, why, sizeof why);
+    json_decref(here);
+    return refused ? command_error("%s", refused) : EXIT_RIGHT;
 }
 
 /* Everything that the options say, checked; nothing is measured or written yet. */
@@ -275,7 +302,7 @@ static int read_options(session *s, bench_options *o)
         read_budget(o) ||
         command_int("rounds", o->rounds, 1, MEASURE_MOST_ROUNDS, &o->fixed_rounds) ||
         read_width(o) || command_int("seed", o->seed, 0, INT64_MAX / 2, &o->first_seed) ||
-        add_problems(s, o, list) || (o->json && command_can_write(o->json)))
+        add_problems(s, o, list) || read_baseline(o) || (o->json && command_can_write(o->json)))
         return EXIT_USAGE;
     return EXIT_RIGHT;
 }
@@ -294,6 +321,7 @@ int cmd_bench(int argc, char **argv)
         {"width", &o.width, NULL, "PCT  stop a group when all intervals are within +-PCT"},
         {"seed", &o.seed, NULL, "N  seed of inputs and order (1)"},
         {"json", &o.json, NULL, "FILE  write the native result file"},
+        {"baseline", &o.baseline, NULL, "FILE  an earlier result file to compare with at the end"},
         {"resume", NULL, &o.resume, "go on with the run of --json FILE that was killed"},
         {"no-roofs", NULL, &o.no_roofs, "measure no peaks and bandwidths: times only"},
         {"fresh-roofs", NULL, &o.fresh_roofs, "measure the roofs of the caches anew"},
@@ -316,5 +344,6 @@ int cmd_bench(int argc, char **argv)
         status = gbench_list(s.groups, s.group_count);
     else if (status == EXIT_RIGHT) status = run_bench(&s, &o, word_count, words);
     session_end(&s);
+    json_decref(o.base);
     return status;
 }

@@ -55,6 +55,8 @@ BAD = [
     (["bench", "--threads", "1,9999"], "CPUs"),
     (["bench", "--budget", "soon"], "60s"),
     (["bench", "--rounds", "1e9"], "--rounds"),
+    (["bench", "--baseline", "/no/such/file.json"], "/no/such/file.json"),
+    (["bench", "--baseline", os.devnull], os.devnull),
     (["bench", "--width", "0"], "1%"),
     (["bench", "--width", "wide"], "1%"),
     (["bench", "--width", "2", "--rounds", "9"], "not both"),
