@@ -111,8 +111,8 @@ static void count_session(const comparison *c, const plant *p, tally *t)
     t->others_accused += accused;
 }
 
-/* Of 27 launches in nine cycles one order is the most extreme, among 3^9; five cells of four kernels
- * could have shown it. */
+/* Of 27 launches in nine cycles one order is the most extreme, among 3^9; five cells of four
+ * kernels could have shown it. */
 static void expect_certain_p(const comparison *c)
 {
     const double least = 1.0 / 19683;
