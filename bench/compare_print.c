@@ -66,6 +66,19 @@ static void print_reach(const comparison *c, FILE *file)
                 c->compared);
 }
 
+/* Which builds: commit, and whether the tree had changes beside it. */
+static void print_builds(const comparison *c, FILE *file)
+{
+    static const char *const names[] = {"Base: commit", "; new: commit"};
+    for (compare_side side = COMPARE_BASE; side <= COMPARE_NEW; side++) {
+        const json_t *tool = json_object_get(c->input.runs[side][0], "tool");
+        const char *commit = json_string_value(json_object_get(tool, "commit"));
+        fprintf(file, "%s %.40s%s", names[side], commit ? commit : "unknown",
+                json_is_true(json_object_get(tool, "dirty")) ? " with changes" : "");
+    }
+    fputs(".\n", file);
+}
+
 /* Sentences of the comparison's limits, each after `bullet`. */
 static void print_limits(const comparison *c, const char *bullet, FILE *file)
 {
@@ -75,6 +88,7 @@ static void print_limits(const comparison *c, const char *bullet, FILE *file)
     json_t *sentence;
     fputs(bullet, file), how[c->kind](c, file), fputc('\n', file);
     if (c->compared) fputs(bullet, file), print_reach(c, file), fputc('\n', file);
+    fputs(bullet, file), print_builds(c, file);
     json_array_foreach (c->notes, i, sentence)
         fprintf(file, "%s%s.\n", bullet, json_string_value(sentence));
 }

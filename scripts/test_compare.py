@@ -186,13 +186,15 @@ class Compare(Folder):
         self.assertIn("more than 20 % of the rounds were dirty", " ".join(done.stdout.split()))
 
     def test_what_else_differs_is_said(self):
-        new = run_file(seed=1, tool=dict(TOOL, compiler="clang 14", flags="-O1"))
+        new = run_file(seed=1, tool=dict(TOOL, compiler="clang 14", flags="-O1", commit="def",
+                                         dirty=True))
         new["seed"] = 9
         new["results"][0]["flops"] = 999
         done, report = self.pair(run_file(), new)
         text = " ".join(report["notes"])
         for word in ("clang 14", "-O1", "seeds differ", "1 cells have other counts"):
             self.assertIn(word, text)
+        self.assertIn("Base: commit abc; new: commit def with changes.", done.stdout)
         self.assertIn('compilers differ: base "gcc 12.2.0", new "clang 14"', done.stdout)
 
     def test_markdown_fits_a_comment(self):
