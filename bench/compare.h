@@ -128,9 +128,10 @@ int compare_write(const comparison *c, const compare_options *options);
 int compare_runs(const json_t *const *base, int base_count, const json_t *const *fresh,
                  int fresh_count, const compare_options *options);
 
-/* Two CPUs by ratios (compare_machines.c): how many times faster than a common kernel each kernel is
- * on its machine, its share of the measured peak, its operations per cycle where the file knows the
- * clock. Checked result files. Prints, writes what the options name; EXIT_RIGHT or EXIT_USAGE. */
+/* Two CPUs by ratios (compare_machines.c): how many times faster than a common kernel each kernel
+ * is on its machine, its share of the measured peak, its operations per cycle where the file knows
+ * the clock. Checked result files. Prints, writes what the options name; EXIT_RIGHT or
+ * EXIT_USAGE. */
 int compare_machines(const json_t *const files[2], const compare_options *options);
 
 /* "--gate PCT" -> percent; NULL -> negative. EXIT_RIGHT or EXIT_USAGE. */

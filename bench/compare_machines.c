@@ -1,4 +1,4 @@
-/* compare_machines.c: two CPUs by ratios. Milliseconds of two machines say who was rented from whom;
+/* compare_machines.c: two CPUs by ratios. Milliseconds of two machines compare clocks and prices;
  * what a kernel gains over a common one on the same machine, and what it leaves of the machine's
  * own peak, can be compared. */
 #include <math.h>

@@ -66,6 +66,19 @@ static void print_reach(const comparison *c, FILE *file)
                 c->compared);
 }
 
+/* Which builds: commit, and whether the tree had changes beside it. */
+static void print_builds(const comparison *c, FILE *file)
+{
+    static const char *const names[] = {"Base: commit", "; new: commit"};
+    for (compare_side side = COMPARE_BASE; side <= COMPARE_NEW; side++) {
+        const json_t *tool = json_object_get(c->input.runs[side][0], "tool");
+        const char *commit = json_string_value(json_object_get(tool, "commit"));
+        fprintf(file, "%s %.40s%s", names[side], commit ? commit : "unknown",
+                json_is_true(json_object_get(tool, "dirty")) ? " with changes" : "");
+    }
+    fputs(".\n", file);
+}
+
 /* Sentences of the comparison's limits, each after `bullet`. */
 static void print_limits(const comparison *c, const char *bullet, FILE *file)
 {
@@ -75,15 +88,20 @@ static void print_limits(const comparison *c, const char *bullet, FILE *file)
     json_t *sentence;
     fputs(bullet, file), how[c->kind](c, file), fputc('\n', file);
     if (c->compared) fputs(bullet, file), print_reach(c, file), fputc('\n', file);
+    fputs(bullet, file), print_builds(c, file);
     json_array_foreach (c->notes, i, sentence)
         fprintf(file, "%s%s.\n", bullet, json_string_value(sentence));
 }
 
+static const char *const answers[] = {
+    "clear",
+    "slower than the gate allows",
+    "undecided",
+    "slower in the first set of launches but not in the second: undecided",
+};
+
 static void print_gate(const comparison *c, const char *bullet, FILE *file)
 {
-    static const char *const answers[] = {"clear", "slower than the gate allows", "undecided",
-                                          "slower than the gate allows in the first set of "
-                                          "launches, but not in the second: undecided"};
     bool all_clear = c->gate >= 0 && c->kernel_count > 0;
     for (int k = 0; k < c->kernel_count; k++) {
         const compare_kernel *kernel = &c->kernels[k];
@@ -271,13 +289,13 @@ static json_t *cells_json(const comparison *c, json_t **left_out)
 
 static json_t *gate_json(const comparison *c)
 {
-    static const char *const answers[] = {"clear", "slower", "undecided", "slower once"};
+    static const char *const words[] = {"clear", "slower", "undecided", "slower once"};
     json_t *kernels = json_array();
     if (c->gate < 0) return json_decref(kernels), json_null();
     for (int k = 0; k < c->kernel_count; k++)
         json_array_append_new(kernels, json_pack("{s:s, s:o, s:s}", "kernel", c->kernels[k].name,
                                                  "p", number(c->kernels[k].p), "answer",
-                                                 answers[c->kernels[k].answer]));
+                                                 words[c->kernels[k].answer]));
     return json_pack("{s:f, s:i, s:o}", "percent", c->gate, "exit", compare_exit(c), "kernels",
                      kernels);
 }

@@ -37,6 +37,7 @@ typedef struct noise {
 typedef struct plant {
     double slower, shared;
     bool one_cell;
+    bool certain; /* one cell, so much slower that every launch shows it */
 } plant;
 
 static double none(void) { return 0; }
@@ -110,6 +111,17 @@ static void count_session(const comparison *c, const plant *p, tally *t)
     t->others_accused += accused;
 }
 
+/* Of 27 launches in nine cycles one order is the most extreme, among 3^9; five cells of four
+ * kernels could have shown it. */
+static void expect_certain_p(const comparison *c)
+{
+    const double least = 1.0 / 19683;
+    for (int k = 0; k < c->kernel_count; k++)
+        assert_float_equal(c->kernels[k].p, k ? 1 : least * CELLS, 1e-12);
+    for (int i = 0; i < CELLS; i++)
+        assert_float_equal(c->cells[i].p, i ? 1 : 2 * least * CELLS, 1e-12);
+}
+
 static void play_session(const noise *n, const plant *p, double gate, tally *t)
 {
     json_t *runs[COMPARE_SIDES][CYCLES];
@@ -128,6 +140,7 @@ static void play_session(const noise *n, const plant *p, double gate, tally *t)
     comparison *c = compare_judge(input, gate);
     assert_non_null(c);
     assert_int_equal(c->compared, CELLS);
+    if (p->certain) expect_certain_p(c);
     count_session(c, p, t);
     compare_free(c);
     for (int side = 0; side < COMPARE_SIDES; side++)
@@ -160,6 +173,13 @@ static void nothing_changed(void **state)
         }
 }
 
+static void p_counts_cells_and_kernels(void **state)
+{
+    (void)state;
+    tally t = play(&noises[0], (plant){.slower = 0.2, .one_cell = true, .certain = true}, 5);
+    assert_int_equal(t.gate[COMPARE_REGRESSED], SESSIONS);
+}
+
 /* What was planted is found, in so many of 100 sessions, and nothing else is. */
 static void planted_is_found(void **state)
 {
@@ -187,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_changed),
+        cmocka_unit_test(p_counts_cells_and_kernels),
         cmocka_unit_test(planted_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

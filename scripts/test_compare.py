@@ -115,7 +115,7 @@ class Compare(Folder):
 
     def test_gate_of_single_files(self):
         for scale, gate, code in ((1.2, "15", 1), (1.2, "3", 1), (1.2, "30", 0), (1.05, "15", 0),
-                                  (1.05, "3", 125), (1.0, "10", 0)):
+                                  (1.05, "3", 125), (1.0, "10", 0), (1.0, "3", 125)):
             with self.subTest(scale=scale, gate=gate):
                 done, report = self.pair(run_file(), run_file({"flash_avx2": scale}), "--gate",
                                          gate)
@@ -186,13 +186,15 @@ class Compare(Folder):
         self.assertIn("more than 20 % of the rounds were dirty", " ".join(done.stdout.split()))
 
     def test_what_else_differs_is_said(self):
-        new = run_file(seed=1, tool=dict(TOOL, compiler="clang 14", flags="-O1"))
+        new = run_file(seed=1, tool=dict(TOOL, compiler="clang 14", flags="-O1", commit="def",
+                                         dirty=True))
         new["seed"] = 9
         new["results"][0]["flops"] = 999
         done, report = self.pair(run_file(), new)
         text = " ".join(report["notes"])
         for word in ("clang 14", "-O1", "seeds differ", "1 cells have other counts"):
             self.assertIn(word, text)
+        self.assertIn("Base: commit abc; new: commit def with changes.", done.stdout)
         self.assertIn('compilers differ: base "gcc 12.2.0", new "clang 14"', done.stdout)
 
     def test_markdown_fits_a_comment(self):
@@ -238,9 +240,9 @@ class Compare(Folder):
         fast["machine"] = {"class": "other", "cpu": "Other 2"}
         for result in fast["results"]:
             result["clock_ghz"] = 2.0
-        done = attest("compare", "--machines", self.write("a.json", run_file({"flash_avx2": 0.5}, 0)),
-                      self.write("b.json", fast), "--json", self.path("out.json"), "--markdown",
-                      self.path("out.md"))
+        slow = self.write("a.json", run_file({"flash_avx2": 0.5}, 0))
+        done = attest("compare", "--machines", slow, self.write("b.json", fast), "--json",
+                      self.path("out.json"), "--markdown", self.path("out.md"))
         self.assertEqual(done.returncode, 0, done.stderr)
         for row in self.read("out.json")["rows"]:
             ratio = 2 if row["kernel"] == "flash_avx2" else 1
