@@ -6,6 +6,7 @@ import report_text as text
 from report_chart import Chart, MARGIN, legend_room, threads_text
 from report_data import timed
 from report_plot import axes, colour, decade_ticks, figure, light, look
+from report_stats import MOST_OF_ROOF
 
 HEIGHT = 420
 
@@ -45,6 +46,24 @@ def attainable(result, memory_gbps):
     return (reads, "reads") if reads < math.inf else (None, text.DASH)
 
 
+def nearest(shares, threads):
+    """The finding of a roofline, from (result, share of its limit, what limits it)."""
+    known = [item for item in shares if item[1] <= MOST_OF_ROOF]
+    finding = f"On {threads_text(threads)} no result lies below its limit"
+    if known:
+        best, share, why = max(known, key=lambda item: item[1])
+        finding = (f"On {threads_text(threads)} {best.kernel} comes nearest to the machine's "
+                   f"limit: {text.percent(share)} of its {why} at {best.problem}")
+        fast, share, why = max(known, key=lambda item: item[0].gflops)
+        if fast is not best:
+            finding += (f"; {fast.kernel}, the fastest, reaches {text.percent(share)} of its "
+                        f"{why} at {fast.problem}")
+    if len(known) < len(shares):
+        finding += (f"; {len(shares) - len(known)} of {len(shares)} results seem to exceed their "
+                    "limit and are invalid, not records")
+    return finding
+
+
 def roofline(run, threads, name):
     """GFLOP/s against operations per byte under the peaks and the bandwidths, all measured."""
     results = [r for r in timed(run.results, threads) if r.bytes]
@@ -54,32 +73,31 @@ def roofline(run, threads, name):
         return None
     memory = dict(reads).get("memory")
     limits = [(r, *attainable(r, memory)) for r in results]
-    known = [(r, r.gflops / limit, why) for r, limit, why in limits if limit]
-    if not known:
+    shares = [(r, r.gflops / limit, why) for r, limit, why in limits if limit]
+    if not shares:
         return None
-    best, share, why = max(known, key=lambda item: item[1])
-    finding = (f"On {threads_text(threads)} {best.kernel} comes nearest to the machine's limit: "
-               f"{text.percent(share)} of its {why} at {best.problem}")
-    fast, share, why = max(known, key=lambda item: item[0].gflops)
-    if fast is not best:
-        finding += (f"; {fast.kernel}, the fastest, reaches {text.percent(share)} of its {why} at "
-                    f"{fast.problem}")
     measured = "; ".join([*(f"{isa} {text.digits(peak)} GFLOP/s" for isa, peak in peaks.items()),
                           *(f"{level} {text.digits(gbps)} GB/s" for level, gbps in reads)])
     note = (f"Every result on {threads_text(threads)}: its speed against its operations per byte "
             "of Q, K, V and O, each counted once. Level lines: multiply-adds of an instruction "
             "set; slanted lines: reads of a buffer that fits the level. All measured on this "
-            f"machine: {measured}. The share of the limit in the table takes the median, and reads "
-            "of a buffer as large as the tensors where that was measured.")
+            f"machine: {measured}. A dot above the line of memory has its tensors in a cache. The "
+            "share of the limit in the table takes the median, and reads of a buffer as large as "
+            "the tensors where that was measured.")
     if run.roofs.get("date"):
         note += f" The levels were measured at {run.roofs['date']}."
     rows = [[r.kernel, r.problem, text.digits(intensity(r)), text.digits(r.gflops), limited,
-             text.digits(limit), text.percent(limit and r.gflops / limit)]
+             text.digits(limit), share_text(limit and r.gflops / limit)]
             for r, limit, limited in limits]
     columns = ["kernel", "problem", "FLOP/byte", "GFLOP/s", "limited by", "limit, GFLOP/s",
                "of the limit"]
-    return Chart(name, finding, note, columns, rows,
+    return Chart(name, nearest(shares, threads), note, columns, rows,
                  lambda: draw_roofline(results, peaks, reads))
+
+
+def share_text(share):
+    """A share of a limit, and whether it can be."""
+    return text.percent(share) + (" (invalid)" if share and not share <= MOST_OF_ROOF else "")
 
 
 def draw_roofline(results, peaks, reads):

@@ -17,6 +17,7 @@ FIT_FROM = 256          # shorter problems measure overheads, not growth
 CURVE_POINTS = 3        # lengths that make a curve
 BOOTSTRAP_DRAWS = 2000
 BASELINE = "naive_scalar"
+MOST_OF_ROOF = 1.02     # more than this share of a measured limit is invalid, not a record
 FALSE_SHARE = 0.05      # of the claimed differences, at most this share may be false
 
 Ratio = namedtuple("Ratio", "value low high rounds", defaults=((),))

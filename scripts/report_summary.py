@@ -67,6 +67,10 @@ def limit_answer(best):
     share, limit, detail = max(shares)
     if not share:
         return question, "Not known", "The file holds no measured limit for this kernel.", ""
+    if not share <= stats.MOST_OF_ROOF:
+        return (question, f"Invalid: {text.percent(share)} of it",
+                f"The limit is {limit}: {detail}, median.",
+                "No kernel exceeds a limit: one of the two was measured wrongly.")
     return (question, f"At {text.percent(share)} of it", f"The limit is {limit}: {detail}, median.",
             f"Both measured in this run, for {best.isa} on {threads_text(best.threads)}; the share "
             "takes the fastest sample.")

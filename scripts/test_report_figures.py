@@ -131,6 +131,16 @@ class FiguresTest(unittest.TestCase):
         (_, limit, _), = growth.roofs(document, family)
         self.assertEqual(limit[2048], 1e5 / 2048)
 
+    def test_more_than_a_limit_is_no_record(self):
+        made = run()
+        made["results"][2] |= {"peak_gflops": 150.0}      # blocked_avx512, 200 GFLOP/s
+        for result in made["results"][:-1]:     # all but the void one
+            result["bytes"] = result["flops"] / 100
+        chart = limits.roofline_chart(data.check_run(made))
+        self.assertIn("79.6 % of its multiply-adds", chart.finding)
+        self.assertIn("1 of 13 results seem to exceed their limit and are invalid", chart.finding)
+        self.assertEqual(sum("invalid" in row[-1] for row in chart.rows), 1)
+
     def test_drift_is_common_and_leaves_the_ratio_alone(self):
         document = data.check_run(run())
         document.results = curve("a", {512: 100}, 0) + curve("b", {512: 200}, 0)
