@@ -7,6 +7,7 @@
 
 #include "bench/command.h"
 #include "bench/compare.h"
+#include "bench/member.h"
 
 typedef struct machine_cell {
     double over;  /* times faster than the baseline, same machine, problem and threads */
@@ -16,18 +17,6 @@ typedef struct machine_cell {
 
 static const char usual_baseline[] = "naive_scalar";
 
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
-static double number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 /* The verified result of `file` for `kernel` on the problem and threads of `like`, or NULL. */
 static const json_t *find(const json_t *file, const char *kernel, const json_t *like)
 {
@@ -35,9 +24,9 @@ static const json_t *find(const json_t *file, const char *kernel, const json_t *
     json_t *result;
     json_array_foreach (json_object_get(file, "results"), i, result)
         if (json_is_true(json_object_get(result, "verified")) &&
-            strcmp(text(result, "kernel"), kernel) == 0 &&
-            strcmp(text(result, "problem"), text(like, "problem")) == 0 &&
-            number(result, "threads") == number(like, "threads"))
+            strcmp(member_text(result, "kernel"), kernel) == 0 &&
+            strcmp(member_text(result, "problem"), member_text(like, "problem")) == 0 &&
+            member_number(result, "threads") == member_number(like, "threads"))
             return result;
     return NULL;
 }
@@ -51,22 +40,22 @@ static const char *baseline_of(const json_t *const files[2], const json_t *like)
     if (find(files[0], usual_baseline, like) && find(files[1], usual_baseline, like))
         return usual_baseline;
     json_array_foreach (json_object_get(files[0], "results"), i, result) {
-        const char *kernel = text(result, "kernel");
+        const char *kernel = member_text(result, "kernel");
         if (find(files[0], kernel, result) == result && find(files[0], kernel, like) == result &&
             find(files[1], kernel, like))
             return kernel;
     }
-    return text(like, "kernel");
+    return member_text(like, "kernel");
 }
 
 static machine_cell cell_of(const json_t *file, const char *baseline, const json_t *result)
 {
-    double median = number(result, "median_ns");
+    double median = member_number(result, "median_ns");
     return (machine_cell){
-        .over = number(find(file, baseline, result), "median_ns") / median,
-        .peak = number(result, "peak_fraction"),
-        .cycle = number(result, "flops") / median / number(result, "clock_ghz") /
-                 number(result, "threads"),
+        .over = member_number(find(file, baseline, result), "median_ns") / median,
+        .peak = member_number(result, "peak_fraction"),
+        .cycle = member_number(result, "flops") / median / member_number(result, "clock_ghz") /
+                 member_number(result, "threads"),
     };
 }
 
@@ -90,12 +79,12 @@ static void print_row(const row *r)
 {
     char names[256], f[4][16];
     const machine_cell *a = &r->cells[0], *b = &r->cells[1];
-    snprintf(names, sizeof names, "%-14s %s", text(r->result, "kernel"),
-             text(r->result, "problem"));
+    snprintf(names, sizeof names, "%-14s %s", member_text(r->result, "kernel"),
+             member_text(r->result, "problem"));
     if (strlen(names) > 30) printf("%s\n%-30s", names, "");
     else printf("%-30s", names);
-    printf(" %2.0f %6.2fx %6.2fx %5.2f %5s %5s %5s %5s\n", number(r->result, "threads"), a->over,
-           b->over, b->over / a->over, shown(100 * a->peak, "%.0f%%", f[0], sizeof f[0]),
+    printf(" %2.0f %6.2fx %6.2fx %5.2f %5s %5s %5s %5s\n", member_number(r->result, "threads"),
+           a->over, b->over, b->over / a->over, shown(100 * a->peak, "%.0f%%", f[0], sizeof f[0]),
            shown(100 * b->peak, "%.0f%%", f[1], sizeof f[1]),
            shown(a->cycle, "%.1f", f[2], sizeof f[2]), shown(b->cycle, "%.1f", f[3], sizeof f[3]));
 }
@@ -105,8 +94,9 @@ static void markdown_row(const row *r, FILE *file)
     char f[4][16];
     const machine_cell *a = &r->cells[0], *b = &r->cells[1];
     fprintf(file, "| `%.60s` | `%.120s` | %.0f | %.2fx | %.2fx | %.2f | %s | %s | %s | %s |\n",
-            text(r->result, "kernel"), text(r->result, "problem"), number(r->result, "threads"),
-            a->over, b->over, b->over / a->over, shown(100 * a->peak, "%.0f %%", f[0], sizeof f[0]),
+            member_text(r->result, "kernel"), member_text(r->result, "problem"),
+            member_number(r->result, "threads"), a->over, b->over, b->over / a->over,
+            shown(100 * a->peak, "%.0f %%", f[0], sizeof f[0]),
             shown(100 * b->peak, "%.0f %%", f[1], sizeof f[1]),
             shown(a->cycle, "%.1f", f[2], sizeof f[2]), shown(b->cycle, "%.1f", f[3], sizeof f[3]));
 }
@@ -117,11 +107,11 @@ static json_t *row_json(const row *r)
 {
     const machine_cell *a = &r->cells[0], *b = &r->cells[1];
     return json_pack("{s:s, s:s, s:i, s:s, s:[o,o], s:[o,o], s:[o,o]}", "kernel",
-                     text(r->result, "kernel"), "problem", text(r->result, "problem"), "threads",
-                     (int)number(r->result, "threads"), "baseline", r->baseline, "over_baseline",
-                     number_or_null(a->over), number_or_null(b->over), "peak_fraction",
-                     number_or_null(a->peak), number_or_null(b->peak), "flop_per_cycle",
-                     number_or_null(a->cycle), number_or_null(b->cycle));
+                     member_text(r->result, "kernel"), "problem", member_text(r->result, "problem"),
+                     "threads", (int)member_number(r->result, "threads"), "baseline", r->baseline,
+                     "over_baseline", number_or_null(a->over), number_or_null(b->over),
+                     "peak_fraction", number_or_null(a->peak), number_or_null(b->peak),
+                     "flop_per_cycle", number_or_null(a->cycle), number_or_null(b->cycle));
 }
 
 /* ---- the whole ------------------------------------------------------------------------ */
@@ -138,7 +128,7 @@ static void print_rows(const json_t *const files[2], pages *p)
     size_t i;
     json_t *result;
     json_array_foreach (json_object_get(files[0], "results"), i, result) {
-        const json_t *other = find(files[1], text(result, "kernel"), result);
+        const json_t *other = find(files[1], member_text(result, "kernel"), result);
         if (!other || !json_is_true(json_object_get(result, "verified"))) continue;
         row r = {.result = result, .baseline = baseline_of(files, result)};
         r.cells[0] = cell_of(files[0], r.baseline, result);
@@ -158,8 +148,9 @@ static void print_limits(const json_t *const files[2], const pages *p, const cha
 {
     for (int m = 0; m < 2; m++)
         fprintf(file, "%s%c: %.60s, %s, verdict %s\n", bullet, 'A' + m,
-                text(json_object_get(files[m], "machine"), "cpu"),
-                text(json_object_get(files[m], "tool"), "compiler"), text(files[m], "verdict"));
+                member_text(json_object_get(files[m], "machine"), "cpu"),
+                member_text(json_object_get(files[m], "tool"), "compiler"),
+                member_text(files[m], "verdict"));
     fprintf(file, "%sover: times faster than %s on the same machine, problem and threads\n", bullet,
             usual_baseline);
     if (p->other_baseline)

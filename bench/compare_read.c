@@ -5,23 +5,11 @@
 
 #include "bench/compare.h"
 #include "bench/export.h"
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
-/* NaN where the file says null or nothing. */
-static double number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
+#include "bench/member.h"
 
 static const char *class_of(const json_t *run)
 {
-    return text(json_object_get(run, "machine"), "class");
+    return member_text(json_object_get(run, "machine"), "class");
 }
 
 /* ---- may they be compared? ------------------------------------------------------------ */
@@ -74,8 +62,8 @@ const char *compare_refuses(const compare_input *input, const char *const names[
 static bool is_cell(const compare_cell *cell, const json_t *result)
 {
     return cell->threads == json_integer_value(json_object_get(result, "threads")) &&
-           strcmp(cell->kernel, text(result, "kernel")) == 0 &&
-           strcmp(cell->problem, text(result, "problem")) == 0;
+           strcmp(cell->kernel, member_text(result, "kernel")) == 0 &&
+           strcmp(cell->problem, member_text(result, "problem")) == 0;
 }
 
 static bool new_cell(comparison *c, const json_t *result)
@@ -84,8 +72,8 @@ static bool new_cell(comparison *c, const json_t *result)
     if (!more) return false;
     c->cells = more;
     compare_cell *cell = &c->cells[c->cell_count];
-    *cell = (compare_cell){.kernel = text(result, "kernel"),
-                           .problem = text(result, "problem"),
+    *cell = (compare_cell){.kernel = member_text(result, "kernel"),
+                           .problem = member_text(result, "problem"),
                            .threads = (int)json_integer_value(json_object_get(result, "threads")),
                            .sham = NAN,
                            .sham_p = 1,
@@ -120,12 +108,12 @@ static compare_cell *find_cell(comparison *c, const json_t *result, int *last)
 static void add_launch(compare_cell *cell, compare_side side, int i, const json_t *result)
 {
     if (!json_is_true(json_object_get(result, "verified"))) {
-        const char *reason = text(result, "void_reason");
+        const char *reason = member_text(result, "void_reason");
         cell->void_reason[side] = reason[0] ? reason : "not verified";
         return;
     }
-    double low = number(result, "ci_low_ns"), high = number(result, "ci_high_ns");
-    cell->ns[side][i] = number(result, "median_ns");
+    double low = member_number(result, "ci_low_ns"), high = member_number(result, "ci_high_ns");
+    cell->ns[side][i] = member_number(result, "median_ns");
     cell->least_ns[side] = fmin(cell->least_ns[side], isnan(low) ? 0 : low);
     cell->most_ns[side] = fmax(cell->most_ns[side], isnan(high) ? INFINITY : high);
 }
@@ -235,7 +223,7 @@ static bool in_turns(const compare_input *input, int fewer)
     int count = 0, turns = 0;
     for (compare_side side = COMPARE_BASE; side <= COMPARE_NEW; side++)
         for (int i = 0; i < input->count[side]; i++)
-            moments[count++] = (moment){text(input->runs[side][i], "date"), side};
+            moments[count++] = (moment){member_text(input->runs[side][i], "date"), side};
     qsort(moments, (size_t)count, sizeof *moments, earlier);
     for (int i = 1; i < count; i++) turns += moments[i].side != moments[i - 1].side;
     return 2 * turns >= fewer;
@@ -261,9 +249,9 @@ static void note(json_t *notes, const char *what, const char *base, const char *
 
 static void note_mixed(json_t *notes, const compare_input *input, compare_side side)
 {
-    const char *first = text(json_object_get(input->runs[side][0], "tool"), "commit");
+    const char *first = member_text(json_object_get(input->runs[side][0], "tool"), "commit");
     for (int i = 1; i < input->count[side]; i++) {
-        const char *other = text(json_object_get(input->runs[side][i], "tool"), "commit");
+        const char *other = member_text(json_object_get(input->runs[side][i], "tool"), "commit");
         if (strcmp(first, other) == 0) continue;
         json_array_append_new(notes,
                               json_sprintf("the files of %s come from several commits: %.40s, "
@@ -281,10 +269,10 @@ static int different_work(const json_t *base, const json_t *fresh)
     int count = 0;
     json_array_foreach (json_object_get(base, "results"), i, a)
         json_array_foreach (json_object_get(fresh, "results"), j, b)
-            if (strcmp(text(a, "kernel"), text(b, "kernel")) == 0 &&
-                strcmp(text(a, "problem"), text(b, "problem")) == 0 &&
-                number(a, "threads") == number(b, "threads"))
-                count += number(a, "flops") != number(b, "flops");
+            if (strcmp(member_text(a, "kernel"), member_text(b, "kernel")) == 0 &&
+                strcmp(member_text(a, "problem"), member_text(b, "problem")) == 0 &&
+                member_number(a, "threads") == member_number(b, "threads"))
+                count += member_number(a, "flops") != member_number(b, "flops");
     return count;
 }
 
@@ -295,10 +283,11 @@ json_t *compare_notes(const compare_input *input)
     const json_t *base_tool = json_object_get(base, "tool"),
                  *fresh_tool = json_object_get(fresh, "tool");
     char seeds[2][32];
-    note(notes, "compilers differ", text(base_tool, "compiler"), text(fresh_tool, "compiler"));
-    note(notes, "flags differ", text(base_tool, "flags"), text(fresh_tool, "flags"));
-    snprintf(seeds[0], sizeof *seeds, "%.0f", number(base, "seed"));
-    snprintf(seeds[1], sizeof *seeds, "%.0f", number(fresh, "seed"));
+    note(notes, "compilers differ", member_text(base_tool, "compiler"),
+         member_text(fresh_tool, "compiler"));
+    note(notes, "flags differ", member_text(base_tool, "flags"), member_text(fresh_tool, "flags"));
+    snprintf(seeds[0], sizeof *seeds, "%.0f", member_number(base, "seed"));
+    snprintf(seeds[1], sizeof *seeds, "%.0f", member_number(fresh, "seed"));
     note(notes, "seeds differ, and with them the inputs", seeds[0], seeds[1]);
     note_mixed(notes, input, COMPARE_BASE);
     note_mixed(notes, input, COMPARE_NEW);

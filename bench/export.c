@@ -20,12 +20,6 @@ const export_format export_formats[] = {
 
 /* ---- members -------------------------------------------------------------------------- */
 
-const char *export_text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
 double export_real(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
@@ -45,7 +39,7 @@ void export_name(const char *kernel, const char *problem, long long threads,
 
 void export_result_name(const json_t *result, char name[EXPORT_FULL_NAME])
 {
-    export_name(export_text(result, "kernel"), export_text(result, "problem"),
+    export_name(member_text(result, "kernel"), member_text(result, "problem"),
                 export_whole(result, "threads"), name);
 }
 
@@ -95,7 +89,7 @@ static bool has_control(const char *text)
 static bool check_text(const json_t *object, const char *where, const char *key, int most,
                        complaint *c)
 {
-    const char *value = export_text(object, key);
+    const char *value = member_text(object, key);
     if (strlen(value) > (size_t)most)
         return complain(c, "%s has a \"%s\" of %zu bytes; at most %d are legal", where, key,
                         strlen(value), most);
@@ -108,7 +102,7 @@ static bool check_text(const json_t *object, const char *where, const char *key,
 /* Tables and parsers cut blanks off; then two names could become one. */
 static bool check_ends(const json_t *result, const char *where, const char *key, complaint *c)
 {
-    const char *value = export_text(result, key);
+    const char *value = member_text(result, key);
     if (value[0] != ' ' && value[strlen(value) - 1] != ' ') return true;
     return complain(c, "%s has a \"%s\" that begins or ends with a blank", where, key);
 }
@@ -140,7 +134,7 @@ static bool check_result(const json_t *result, size_t index, json_t *seen, compl
 {
     char where[40], name[EXPORT_FULL_NAME];
     snprintf(where, sizeof where, "results[%zu]", index);
-    if (!export_text(result, "kernel")[0] || !export_text(result, "problem")[0] ||
+    if (!member_text(result, "kernel")[0] || !member_text(result, "problem")[0] ||
         export_whole(result, "threads") < 1)
         return complain(c, "%s lacks kernel, problem or threads", where);
     if (!check_text(result, where, "kernel", EXPORT_NAME_MOST, c) ||

@@ -24,16 +24,16 @@ static json_t *gbench_context(const json_t *run)
     size_t i;
     json_array_foreach (json_object_get(machine, "caches"), i, cache)
         json_array_append_new(
-            caches, json_pack("{s:s, s:I, s:I, s:i}", "type", export_text(cache, "type"), "level",
+            caches, json_pack("{s:s, s:I, s:I, s:i}", "type", member_text(cache, "type"), "level",
                               (json_int_t)export_whole(cache, "level"), "size",
                               (json_int_t)export_whole(cache, "bytes"), "num_sharing", 1));
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:i, s:b, s:o, s:s, s:s, s:s, s:s}", "date", export_text(run, "date"),
-        "host_name", export_text(machine, "slug"), "executable", "attest", "num_cpus",
+        "{s:s, s:s, s:s, s:I, s:i, s:b, s:o, s:s, s:s, s:s, s:s}", "date", member_text(run, "date"),
+        "host_name", member_text(machine, "slug"), "executable", "attest", "num_cpus",
         (json_int_t)export_whole(machine, "logical_cpus"), "mhz_per_cpu", 0, "cpu_scaling_enabled",
         0, "caches", caches, "library_build_type", "release", "attest_commit",
-        export_text(json_object_get(run, "tool"), "commit"), "attest_verdict",
-        export_text(run, "verdict"), "attest_cpu_time", "not measured; cpu_time repeats real_time");
+        member_text(json_object_get(run, "tool"), "commit"), "attest_verdict",
+        member_text(run, "verdict"), "attest_cpu_time", "not measured; cpu_time repeats real_time");
 }
 
 static json_t *gbench_entry(const json_t *result, const char *aggregate, double ns)
@@ -170,13 +170,13 @@ void export_pyperf(const json_t *run, FILE *file)
 {
     json_t *machine = json_object_get(run, "machine"), *tool = json_object_get(run, "tool");
     const char *const texts[][2] = {
-        {"cpu_model_name", export_text(machine, "cpu")},
-        {"hostname", export_text(machine, "slug")},
-        {"platform", export_text(machine, "kernel")},
-        {"attest_commit", export_text(tool, "commit")},
-        {"attest_compiler", export_text(tool, "compiler")},
-        {"attest_date", export_text(run, "date")},
-        {"attest_verdict", export_text(run, "verdict")},
+        {"cpu_model_name", member_text(machine, "cpu")},
+        {"hostname", member_text(machine, "slug")},
+        {"platform", member_text(machine, "kernel")},
+        {"attest_commit", member_text(tool, "commit")},
+        {"attest_compiler", member_text(tool, "compiler")},
+        {"attest_date", member_text(run, "date")},
+        {"attest_verdict", member_text(run, "verdict")},
     };
     json_t *metadata = json_pack("{s:s}", "unit", "second");
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)

@@ -3,9 +3,9 @@
 #define BENCH_EXPORT_PARTS_H
 
 #include "bench/export.h"
+#include "bench/member.h"
 
-/* A member's value; "" or 0 if it is missing or of another type. */
-const char *export_text(const json_t *object, const char *key);
+/* A member's value; 0 if it is missing or of another type. */
 double export_real(const json_t *object, const char *key);
 long long export_whole(const json_t *object, const char *key);
 

@@ -28,11 +28,11 @@ static void csv_rows(const json_t *run, const json_t *result, FILE *file)
     size_t round;
     json_t *sample;
     json_array_foreach (json_object_get(result, "samples"), round, sample) {
-        csv_field(export_text(json_object_get(run, "machine"), "slug"), file);
+        csv_field(member_text(json_object_get(run, "machine"), "slug"), file);
         fputc(',', file);
-        csv_field(export_text(json_object_get(run, "tool"), "commit"), file);
+        csv_field(member_text(json_object_get(run, "tool"), "commit"), file);
         for (int n = 0; n < 3; n++)
-            fputc(',', file), csv_field(export_text(result, names[n]), file);
+            fputc(',', file), csv_field(member_text(result, names[n]), file);
         fprintf(file, ",%lld,%zu,%.9g,%lld\n", export_whole(result, "threads"), round,
                 json_number_value(sample), export_whole(result, "flops"));
     }
@@ -86,16 +86,16 @@ static void markdown_times(const json_t *result, FILE *file)
 static void markdown_row(const json_t *result, FILE *file)
 {
     fputs("| ", file);
-    cell(export_text(result, "kernel"), file);
+    cell(member_text(result, "kernel"), file);
     fputs(" | ", file);
-    cell(export_text(result, "problem"), file);
+    cell(member_text(result, "problem"), file);
     fprintf(file, " | %lld | ", export_whole(result, "threads"));
     if (export_is_timed(result)) {
         markdown_times(result, file);
         return;
     }
     fputs("void: ", file);
-    cell(export_text(result, "void_reason"), file);
+    cell(member_text(result, "void_reason"), file);
     fputs(" | | | |\n", file);
 }
 
@@ -104,11 +104,11 @@ void export_markdown(const json_t *run, FILE *file)
     size_t i;
     json_t *result, *machine = json_object_get(run, "machine"),
                     *tool = json_object_get(run, "tool");
-    fprintf(file, "Verdict **%s**, machine ", export_text(run, "verdict"));
-    cell(export_text(machine, "cpu"), file);
+    fprintf(file, "Verdict **%s**, machine ", member_text(run, "verdict"));
+    cell(member_text(machine, "cpu"), file);
     fputs(", commit ", file);
-    cell(export_text(tool, "commit"), file);
-    fprintf(file, ", %s.\n\n", export_text(run, "date"));
+    cell(member_text(tool, "commit"), file);
+    fprintf(file, ", %s.\n\n", member_text(run, "date"));
     fputs("| kernel | problem | threads | median | 95 % interval | GFLOP/s | of measured peak |\n"
           "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
           file);
@@ -139,12 +139,12 @@ static void go_head(const json_t *run, FILE *file)
 {
     static const char *const keys[][2] = {{"arch", "arch"}, {"cpu", "cpu"}, {"machine", "class"}};
     json_t *machine = json_object_get(run, "machine"), *tool = json_object_get(run, "tool");
-    fprintf(file, "# attest %s, commit %s, %s, %s, verdict %s\n", export_text(tool, "version"),
-            export_text(tool, "commit"), export_text(tool, "compiler"), export_text(run, "date"),
-            export_text(run, "verdict"));
+    fprintf(file, "# attest %s, commit %s, %s, %s, verdict %s\n", member_text(tool, "version"),
+            member_text(tool, "commit"), member_text(tool, "compiler"), member_text(run, "date"),
+            member_text(run, "verdict"));
     for (int k = 0; k < 3; k++)
-        if (export_text(machine, keys[k][1])[0])
-            fprintf(file, "%s: %s\n", keys[k][0], export_text(machine, keys[k][1]));
+        if (member_text(machine, keys[k][1])[0])
+            fprintf(file, "%s: %s\n", keys[k][0], member_text(machine, keys[k][1]));
     fputs("Unit ns/op better=lower assume=nothing\nUnit flop/s better=higher assume=nothing\n\n",
           file);
 }
@@ -157,9 +157,9 @@ static void go_lines(const json_t *result, FILE *file)
     json_array_foreach (json_object_get(result, "samples"), round, sample) {
         double ns = json_number_value(sample), flops = export_real(result, "flops");
         fputs("BenchmarkAttn/kernel=", file);
-        go_part(export_text(result, "kernel"), file);
+        go_part(member_text(result, "kernel"), file);
         fputs("/problem=", file);
-        go_part(export_text(result, "problem"), file);
+        go_part(member_text(result, "problem"), file);
         fprintf(file, "-%lld %lld %.9g ns/op", export_whole(result, "threads"),
                 export_calls(result), ns);
         if (flops > 0) fprintf(file, " %.9g flop/s", 1e9 * flops / ns);

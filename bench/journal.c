@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bench/command.h"
+#include "bench/member.h"
 #include "bench/roof.h"
 #include "bench/version.h"
 
@@ -145,12 +146,6 @@ void journal_remove(void)
 
 /* ---- resuming ------------------------------------------------------------------------- */
 
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
 /* Why this header is not that of the run that would go on, or NULL. */
 static const char *other_run(const json_t *header, const session *s, int argc, char **argv)
 {
@@ -158,8 +153,8 @@ static const char *other_run(const json_t *header, const session *s, int argc, c
     bool same_words = json_equal(json_object_get(header, "argv"), words);
     json_decref(words);
     if (json_integer_value(json_object_get(header, "journal")) != 1) return "it is no journal";
-    if (strcmp(text(header, "commit"), ATTEST_COMMIT) != 0) return "another commit wrote it";
-    if (strcmp(text(header, "class"), text(s->machine, "class")) != 0)
+    if (strcmp(member_text(header, "commit"), ATTEST_COMMIT) != 0) return "another commit wrote it";
+    if (strcmp(member_text(header, "class"), member_text(s->machine, "class")) != 0)
         return "it is of another machine class";
     if (!same_words) return "it is of another command line";
     if ((int)json_array_size(json_object_get(header, "groups")) != s->group_count)
