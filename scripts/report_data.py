@@ -20,6 +20,7 @@ TOOL_FIELDS = {"name": str, "version": str, "commit": str, "dirty": bool, "compi
 LIST_FIELDS = {"peaks": {"isa": str, "threads": int, "gflops": NUMBER},
                "read_gbps": {"threads": int, "gbps": NUMBER},
                "skipped": {"kernel": str, "reason": str}}
+DIRTY_FIELDS = {"at_s": NUMBER, "cause": str}
 ROOF_FIELDS = {"levels": {"level": str, "threads": int, "read_gbps": NUMBER}}
 MACHINE_LIST_FIELDS = {"caches": {"level": int, "type": str, "bytes": int},
                        "isas": {"name": str, "runs": bool, "why": str}}
@@ -31,7 +32,7 @@ OPTIONAL_NUMBERS = """bound_share max_abs_error flops bytes scratch_bytes median
     bandwidth_fraction""".split()
 RESULT_DEFAULTS = dict.fromkeys(OPTIONAL_NUMBERS) | {
     "void_reason": None, "samples": [], "sham_samples": [], "at_s": [], "anchors": {},
-    "dirty_causes": {}, "read_gbps": None}
+    "dirty_causes": {}, "dirty_rounds": [], "read_gbps": None}
 RUN_DEFAULTS = {"preset": None, "seed": None, "elapsed_s": None, "noise_floor": None,
                 "smallest_effect": None, "peaks": [], "read_gbps": [], "skipped": [],
                 "roofs": {}, "overhead": {}}
@@ -153,9 +154,11 @@ def check_run(document):
     check_fields(document["tool"], TOOL_FIELDS, "tool")
     check_lists(document, LIST_FIELDS)
     check_lists(document["machine"], MACHINE_LIST_FIELDS)
-    check_fields(document, {name: dict for name in ("roofs", "overhead") if name in document},
-                 "the file")
-    check_lists(document.get("roofs", {}), ROOF_FIELDS)
+    for name in ("roofs", "overhead"):
+        if document.get(name) is None:      # null: not measured
+            document = document | {name: {}}
+    check_fields(document, {"roofs": dict, "overhead": dict}, "the file")
+    check_lists(document["roofs"], ROOF_FIELDS)
     if not document["results"]:
         raise BadInput("it holds no results")
     run = SimpleNamespace(**RUN_DEFAULTS | document)
@@ -163,11 +166,24 @@ def check_run(document):
     check_numbers(run, ("elapsed_s", "noise_floor", "smallest_effect"), "the file")
     run.results = [check_result(raw, f"results[{i}]") for i, raw in enumerate(run.results)]
     check_unique(run.results)
+    share_clocks(run.results)
     run.name = run.machine.get("slug") or run.machine.get("cpu") or "unnamed machine"
     run.base_threads = min(result.threads for result in run.results)
     run.band = max(SMALLEST_CLAIM, run.noise_floor or 0)
     run.focus = None
     return run
+
+
+def share_clocks(results):
+    """Give the clock of a round, told with one kernel only, to all that ran in it."""
+    clocks = {}
+    for result in results:
+        if result.anchors["clock_ghz"]:
+            clocks[result.problem, result.threads] = result.anchors["clock_ghz"]
+    for result in results:
+        clock = clocks.get((result.problem, result.threads), [])
+        if len(clock) == len(result.samples):
+            result.anchors["clock_ghz"] = clock
 
 
 def check_fields(value, fields, where):
@@ -224,6 +240,7 @@ def check_result(raw, where):
     result.at_s = check_series(result.at_s, "at_s", where, count, 0)
     result.sham_samples = check_series(result.sham_samples, "sham_samples", where, count)
     check_fields(raw, {name: dict for name in ("anchors", "dirty_causes") if name in raw}, where)
+    check_lists({"dirty_rounds": result.dirty_rounds}, {"dirty_rounds": DIRTY_FIELDS})
     result.anchors = {name: check_series(result.anchors.get(name), name, where, count)
                       for name in ANCHORS}
     check_fields(result.dirty_causes, dict.fromkeys(result.dirty_causes, int),

@@ -148,7 +148,9 @@ def round_groups(run):
         found.append(SimpleNamespace(
             problem=problem, threads=threads, results=results, drift=np.median(logs, axis=0),
             paired=None if paired is None else paired - np.median(paired), at_s=start,
-            order=np.arange(place, place + count), dirty=max(r.dirty or 0 for r in results),
+            order=np.arange(place, place + count),
+            dirty_rounds=next((r.dirty_rounds for r in results if r.dirty_rounds), []),
+            dirty=max(r.dirty or 0 for r in results),
             causes=max((r.dirty_causes for r in results), key=lambda c: sum(c.values())),
             sham=next((np.log(np.divide(r.sham_samples, r.samples)) for r in results
                        if r.sham_samples), None)))

@@ -30,7 +30,7 @@ def strip(run):
     void = sum(not r.verified for r in run.results)
     floor = "not measured" if run.noise_floor is None else text.percent(run.noise_floor)
     return [("results", f"{len(run.results)}, {void} void"),
-            ("samples", f"{samples} kept, {dirty} dirty and dropped"),
+            ("samples", f"{samples} kept, {dirty} disturbed"),
             ("noise floor", floor),
             ("smallest detectable effect", detectable(run))]
 
@@ -122,7 +122,7 @@ RESULT_COLUMNS = ["kernel", "problem", "threads", "verification", "share of boun
                   "scratch per thread"]
 
 
-WORD_COLUMNS = {"limited by", "dropped", "problem", "verification", "fastest kernel", "verdict",
+WORD_COLUMNS = {"limited by", "disturbed", "problem", "verification", "fastest kernel", "verdict",
                 "on problem", "reason"}
 
 

@@ -13,6 +13,8 @@ PANEL = 92          # points: one panel of the stability chart
 RUN_MARKS = (("o", "blue"), ("s", "vermillion"), ("^", "green"), ("D", "purple"),
              ("v", "orange"), ("P", "sky"))
 INSIDE = (0.025, 0.975)     # quantiles that hold 95 %
+DISTURBED = (" Disturbed: rounds with a recorded cause, which are dropped; where too few were "
+             "clean all are kept, and nothing is claimed.")
 EDGE = 2            # a panel ends at this multiple of what holds 95 % of its values
 
 
@@ -23,21 +25,23 @@ def stability_chart(run):
         return None
     drift = np.concatenate([group.drift for group in groups])
     paired = [group.paired for group in groups if group.paired is not None]
-    dropped = sum(group.dirty for group in groups)
+    dirty = sum(group.dirty for group in groups)
+    tried = sum(rounds_tried(group) for group in groups)
     finding = (f"95 % of rounds lay within {spread_text(drift)} of the usual time; "
                + (f"the ratio of two kernels in one round within "
                   f"{spread_text(np.concatenate(paired))}; " if paired else "")
-               + f"{dropped} of {len(drift) + dropped} rounds were dropped")
+               + f"{dirty} of {tried} rounds were disturbed")
     panels = stability_panels(run, groups, bool(paired))
     clocked = all(group.at_s for group in groups)
     note = ("Every kept round, " + ("by its time since the run began. " if clocked else
             "in the order of the file. ")
-            + "Triangles at the edge lie beyond it. " + " ".join(panel["note"] for panel in panels))
-    rows = [[group.problem, group.threads, len(group.drift), dropped_text(group),
+            + "Triangles at the edge lie beyond it. " + " ".join(panel["note"] for panel in panels)
+            + DISTURBED * bool(dirty))
+    rows = [[group.problem, group.threads, len(group.drift), disturbed_text(group),
              spread_text(group.drift),
              text.DASH if group.paired is None else spread_text(group.paired),
              *(anchor_range(group, name) for name in ANCHORS)] for group in groups]
-    columns = ["problem", "threads", "rounds", "dropped", "95 % of rounds within",
+    columns = ["problem", "threads", "rounds", "disturbed", "95 % of rounds within",
                "of ratios within", "clock, GHz", "multiply-adds, GFLOP/s", "triad, GB/s"]
     return Chart("stability", finding, note, columns, rows,
                  lambda: draw_stability(groups, panels, clocked))
@@ -49,8 +53,14 @@ def spread_text(logs):
     return f"\N{PLUS-MINUS SIGN}{text.percent(float(np.expm1((high - low) / 2)))}"
 
 
-def dropped_text(group):
-    """How many rounds were dropped, and why where that is known: 3 (steal 2, faults 1)."""
+def rounds_tried(group):
+    """How many rounds there were; of a host too busy the disturbed ones are among the kept."""
+    kept = set(group.at_s)
+    return len(group.drift) + group.dirty - sum(d["at_s"] in kept for d in group.dirty_rounds)
+
+
+def disturbed_text(group):
+    """How many rounds were disturbed, and why where that is known: 3 (steal 2, faults 1)."""
     causes = ", ".join(f"{name} {count}" for name, count in group.causes.items() if count)
     return f"{group.dirty} ({causes})" if causes else str(group.dirty)
 
@@ -101,7 +111,8 @@ def anchor_drift(groups, name):
 def draw_stability(groups, panels, clocked):
     """The figure of stability_chart: one panel a series, and what was dropped at the foot."""
     foot = any(group.dirty for group in groups)
-    height = PANEL * len(panels) + 56 * foot + 46
+    rows = max(1, len({d["cause"] for group in groups for d in group.dirty_rounds}))
+    height = PANEL * len(panels) + (40 + 16 * rows) * foot + 46
     fig = figure(height)
     places = [group.at_s if clocked else group.order for group in groups]
     first, last = min(p[0] for p in places), max(p[-1] for p in places)
@@ -113,18 +124,33 @@ def draw_stability(groups, panels, clocked):
         ax.set_xlim(first - pad, last + pad)
         ax.tick_params(labelbottom=False)
     if foot:
-        ax = axes(fig, 66, 42, 96, height - 86)
-        for group, place in zip(groups, places):
-            if group.dirty:
-                ax.plot([np.median(place)] * 2, [0, group.dirty], color=light("vermillion"),
-                        linewidth=2.5)
+        ax = axes(fig, 66, 42, 96, height - 70 - 16 * rows)
+        draw_disturbed(ax, groups, places, clocked)
         ax.set_xlim(first - pad, last + pad)
-        ax.set_ylim(0, 1.15 * max(group.dirty for group in groups))
-        ax.locator_params(axis="y", nbins=3, integer=True)
-        name_panel(ax, "dropped", "vermillion")
+        name_panel(ax, "disturbed", "vermillion")
     ax.tick_params(labelbottom=True)
     ax.set_xlabel("seconds since the run began" if clocked else "round, in the order of the file")
     return fig
+
+
+def draw_disturbed(ax, groups, places, clocked):
+    """Disturbed rounds by cause, each at its time; or how many of a group, in its middle."""
+    rounds = [d for group in groups for d in group.dirty_rounds]
+    if rounds and clocked:
+        causes = sorted({d["cause"] for d in rounds})
+        for place, cause in enumerate(causes):
+            times = [d["at_s"] for d in rounds if d["cause"] == cause]
+            ax.plot(times, [place] * len(times), color=light("vermillion"), linestyle="",
+                    marker="|", markersize=8)
+        ticks(ax.yaxis, range(len(causes)), lambda place: causes[round(place)])
+        ax.set_ylim(-0.6, len(causes) - 0.4)
+        return
+    for group, place in zip(groups, places):
+        if group.dirty:
+            ax.plot([np.median(place)] * 2, [0, group.dirty], color=light("vermillion"),
+                    linewidth=2.5)
+    ax.set_ylim(0, 1.15 * max(group.dirty for group in groups))
+    ax.locator_params(axis="y", nbins=3, integer=True)
 
 
 def draw_panel(ax, panel, places):

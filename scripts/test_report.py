@@ -70,6 +70,7 @@ def evidence(document):
         entry["dirty_causes"] = {"steal": 1, "faults": 0}
         entry["anchors"] = {"clock_ghz": [2.5 + 0.01 * (k % 3) for k in range(count)],
                             "fma_gflops": [250.0] * count, "triad_gbps": [20.0] * count}
+        entry["dirty_rounds"] = [{"at_s": 20 * i + 10.5, "cause": "steal"}]
         entry["sham_samples"] = [1.001 * sample for sample in entry.get("samples", ())]
     levels = (("L1", 400), ("L2", 200), ("L3", 100), ("memory", 20))
     return document | {
@@ -269,6 +270,11 @@ class ReportTest(unittest.TestCase):
             self.assertIn(expected, source)
         self.assertNotIn("seconds since", self.page(run()))
 
+    def test_what_was_not_measured_is_null(self):
+        document = run() | {"roofs": None, "overhead": None, "smallest_effect": None}
+        document["results"][0] |= {"read_gbps": None, "anchors": {}, "at_s": []}
+        self.assertIn("In one minute", self.page(document))
+
     def test_machines_are_compared_by_ratios_and_cycles(self):
         other = json.loads(json.dumps(run("b")).replace("avx512", "neon"))
         source = self.page(evidence(run("a")), evidence(other))
@@ -354,6 +360,8 @@ class ReportTest(unittest.TestCase):
             "'q8' is not a problem key": lambda d: d["results"][0].update(problem="q8"),
             "\"at_s\" holds 1 numbers": lambda d: d["results"][0].update(at_s=[1]),
             "\"sham_samples\" must": lambda d: d["results"][0].update(sham_samples=[-1]),
+            "dirty_rounds[0]: \"cause\"": lambda d: d["results"][0].update(
+                dirty_rounds=[{"at_s": 1.5}]),
             "clock_ghz": lambda d: d["results"][0].update(anchors={"clock_ghz": [1]}),
             "dirty_causes": lambda d: d["results"][0].update(dirty_causes={"steal": "no"}),
             "\"smallest_effect\" is 'x'": lambda d: d.update(smallest_effect="x"),

@@ -150,6 +150,21 @@ class FiguresTest(unittest.TestCase):
         self.assertAlmostEqual(group.drift[3], math.log(1.1))
         self.assertAlmostEqual(abs(group.paired).max(), 0)
 
+    def test_disturbed_rounds_that_were_kept_count_once(self):
+        document = data.check_run(evidence(run()))
+        group = find.round_groups(document)[0]
+        self.assertEqual(trust.rounds_tried(group), 21)
+        group.dirty_rounds = [{"at_s": group.at_s[3], "cause": "steal"}]
+        self.assertEqual(trust.rounds_tried(group), 20)
+
+    def test_a_clock_told_once_serves_all_of_a_round(self):
+        made = evidence(run())
+        for result in made["results"][1:]:
+            del result["anchors"]
+        first, second, third, other = data.check_run(made).results[:4]
+        self.assertEqual(find.clock_ghz(second), find.clock_ghz(first))
+        self.assertIsNone(find.clock_ghz(other))
+
     def test_anchors_are_compared_with_their_like(self):
         document = data.check_run(evidence(run()))
         for values in trust.anchor_drift(find.round_groups(document), "fma_gflops"):
