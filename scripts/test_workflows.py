@@ -109,10 +109,11 @@ class Workflows(unittest.TestCase):
 
     def options_of(self, command):
         """The options in the help of one of our commands."""
-        words = command.replace("build/attest", ATTEST).replace("scripts/", f"{ROOT}/scripts/")
+        words = command.split()
+        words[0] = ATTEST if words[0] == "build/attest" else f"{ROOT}/{words[0]}"
         if command == "scripts/ab":    # passes them on
-            words = f"{ATTEST} ab"
-        done = subprocess.run([*words.split(), "--help"], capture_output=True, text=True,
+            words = [ATTEST, "ab"]
+        done = subprocess.run([*words, "--help"], capture_output=True, text=True,
                               check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         return set(re.findall(r"--[\w-]+", done.stdout))
