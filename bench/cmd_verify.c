@@ -268,7 +268,7 @@ int cmd_verify(int argc, char **argv)
                *seed = NULL, *seconds = NULL;
     const char *require = NULL, *json = NULL, *inputs = NULL, *layout = NULL, *place = NULL;
     const char *threads = NULL, *without = NULL;
-    bool mutants = false, ablation = false;
+    bool mutants = false, ablation = false, brief = false;
     session s = {.seed = 1, .threads = 1};
     const command_option options[] = {
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
@@ -278,6 +278,7 @@ int cmd_verify(int argc, char **argv)
         {"suite", &suite, NULL, "NAME  quick (default) or full"},
         {"without", &without, NULL, "LIST  leave out parts, inputs, layouts or places"},
         {"mutants", NULL, &mutants, "print which check kills which wrong kernel"},
+        {"brief", NULL, &brief, "with --mutants: each only to its first failure"},
         {"ablation", NULL, &ablation, "print what lives when one check is left out"},
         {"inputs", &inputs, NULL, "NAME  only this distribution, e.g. gather"},
         {"layout", &layout, NULL, "NAME  only this memory layout, e.g. gaps"},
@@ -316,7 +317,11 @@ int cmd_verify(int argc, char **argv)
         command_catch_interrupt();
         s.suite = !problems;
         if (mutants || ablation)
-            run_mutants_only(&s, ablation ? MUTANTS_ABLATION : MUTANTS_MATRIX, wrong);
+            run_mutants_only(&s,
+                             ablation ? MUTANTS_ABLATION
+                             : brief  ? MUTANTS_BRIEF
+                                      : MUTANTS_MATRIX,
+                             wrong);
         else run_all(&s);
         status = outcome(&s, json);
         json_decref(s.results);

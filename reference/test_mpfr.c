@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 #include <mpfr.h>
 
@@ -216,9 +217,40 @@ static void reference_is_within_its_bound(void **state)
     print_message("%d rows, at most %.3g of the bound for u = 2^-53\n", (int)rows, worst);
 }
 
+/* The tests of the kernels' 2^x and tanh take libm's in double precision for the truth. */
+static void expect_libm(double have, mpfr_t want, double x)
+{
+    double value = mpfr_get_d(want, MPFR_RNDN);
+    mpfr_sub_d(want, want, have, MPFR_RNDN);
+    double error = fabs(mpfr_get_d(want, MPFR_RNDN));
+    if (!(error <= 0x1p-51 * fabs(value) + 0x1p-1074))
+        fail_msg("libm is wrong by %g at %a", error / fabs(value), x);
+}
+
+/* Floats are logarithmic: equal steps of their bits, here 1 in 4099. */
+static void libm_is_the_truth_of_functions(void **state)
+{
+    (void)state;
+    mpfr_t want, x;
+    mpfr_init2(want, BITS), mpfr_init2(x, BITS);
+    for (uint32_t bits = 0; bits <= 0x43160000; bits += 4099) { /* 0 to 150 */
+        float size;
+        memcpy(&size, &bits, sizeof size);
+        mpfr_set_flt(x, -size, MPFR_RNDN);
+        mpfr_exp2(want, x, MPFR_RNDN);
+        expect_libm(exp2(-(double)size), want, -(double)size);
+        mpfr_exp(want, x, MPFR_RNDN);
+        expect_libm(exp(-(double)size), want, -(double)size);
+        mpfr_tanh(want, x, MPFR_RNDN);
+        expect_libm(tanh(-(double)size), want, -(double)size);
+    }
+    mpfr_clear(want), mpfr_clear(x);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) problems = strtoull(argv[1], NULL, 10);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(reference_is_within_its_bound)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(reference_is_within_its_bound),
+                                       cmocka_unit_test(libm_is_the_truth_of_functions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
