@@ -29,7 +29,7 @@ static int choose(const char *option, const char *name, const char *const *names
 }
 
 /* Keeps the cases whose inputs and layout were asked for (NULL = all), and puts all in `place`. */
-static int filter_cases(session *s, const char *inputs, const char *layout, const char *place)
+static int filter_cases(verify_run *s, const char *inputs, const char *layout, const char *place)
 {
     int kind, order, side, kept = 0;
     if (choose("inputs", inputs, ref_distribution_names, REF_DISTRIBUTIONS, &kind) ||
@@ -49,7 +49,7 @@ static int filter_cases(session *s, const char *inputs, const char *layout, cons
 
 /* Inputs, a copy of the outputs for the second run, the reference's rows and the largest
  * scratch. */
-static int64_t bytes_needed(const session *s, const attn_problem *p)
+static int64_t bytes_needed(const verify_run *s, const attn_problem *p)
 {
     double bytes = 2.0 * (double)ref_inputs_bytes(p) +
                    96.0 * (double)(p->kv_len + p->v_dim) * (double)s->threads;
@@ -62,7 +62,7 @@ static int64_t bytes_needed(const session *s, const attn_problem *p)
     return bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX;
 }
 
-static int add_problems(session *s, const char *list)
+static int add_problems(verify_run *s, const char *list)
 {
     char key[256];
     for (const char *at = list; *at;) {
@@ -102,7 +102,7 @@ static int choose_features(const char *list, uint64_t *bits)
     return EXIT_RIGHT;
 }
 
-static int choose_cases(session *s, const char *problems, const char *suite, const char *inputs,
+static int choose_cases(verify_run *s, const char *problems, const char *suite, const char *inputs,
                         const char *layout, const char *place)
 {
     if (problems && add_problems(s, problems)) return EXIT_USAGE;
@@ -125,7 +125,7 @@ static const attn_kernel *open_mutant(const void *context, char *reason, size_t 
     return mutant_kernel(context);
 }
 
-static void run_subject(session *s, const subject *one, double *done, double total)
+static void run_subject(verify_run *s, const subject *one, double *done, double total)
 {
     const char *missing = one->kernel ? attn_isa_missing(one->kernel->isa) : NULL;
     worker *w = missing ? NULL : worker_new(one->open, one->context, WORKER_SECONDS);
@@ -136,8 +136,8 @@ static void run_subject(session *s, const subject *one, double *done, double tot
     for (int c = 0; c < s->case_count && !command_interrupted(); c++, ++*done) {
         verify_report r = {.status = VERIFY_SKIP};
         snprintf(r.reason, sizeof r.reason, "%s", missing ? missing : "no memory for a worker");
-        if (w) r = session_check(s, w, &s->cases[c]);
-        session_report(s, w, one, &s->cases[c], &r);
+        if (w) r = run_check(s, w, &s->cases[c]);
+        run_report(s, w, one, &s->cases[c], &r);
         command_progress(one->name, *done, total);
     }
     worker_free(w);
@@ -157,7 +157,7 @@ static double now(void)
 }
 
 /* Other cases for the next pass: new random ones for a suite, new seeds for named problems. */
-static void renew_cases(session *s, uint64_t pass)
+static void renew_cases(verify_run *s, uint64_t pass)
 {
     for (int c = 0; c < s->case_count; c++) {
         if (s->suite) s->cases[c] = verify_random((uint64_t)s->seed + pass, (uint64_t)c);
@@ -165,14 +165,14 @@ static void renew_cases(session *s, uint64_t pass)
     }
 }
 
-static void run_mutants(session *s)
+static void run_mutants(verify_run *s)
 {
     if (s->tap || !s->suite || !s->all_kernels || command_interrupted()) return;
     s->mutants = mutants_run(s->cases, s->case_count, MUTANTS_BRIEF, s->without, NULL);
     if (json_array_size(json_object_get(s->mutants, "survived"))) s->failed++;
 }
 
-static void run_mutants_only(session *s, mutants_mode mode, const char *name)
+static void run_mutants_only(verify_run *s, mutants_mode mode, const char *name)
 {
     s->mutants = mutants_run(s->cases, s->case_count, mode, s->without, name);
     s->failed = (int)json_array_size(json_object_get(s->mutants, "survived"));
@@ -181,7 +181,7 @@ static void run_mutants_only(session *s, mutants_mode mode, const char *name)
 }
 
 /* All kernels on all cases; with --time again and again until the time is up. */
-static void run_all(session *s)
+static void run_all(verify_run *s)
 {
     double start = now();
     int count = s->case_count, kernels = s->subject_count;
@@ -205,7 +205,7 @@ static void run_all(session *s)
 }
 
 /* The one subject of --plugin or --mutant, or the kernels of the list. */
-static int choose_subjects(session *s, const char *kernels, const char *plugin, const char *name)
+static int choose_subjects(verify_run *s, const char *kernels, const char *plugin, const char *name)
 {
     const attn_kernel *table[256];
     const mutant *wrong = name ? mutant_find(name) : NULL;
@@ -247,7 +247,7 @@ static bool skip_in_tap(const char *name)
     return missing;
 }
 
-static int outcome(session *s, const char *json)
+static int outcome(verify_run *s, const char *json)
 {
     int status = s->failed ? EXIT_WRONG : s->passed ? EXIT_RIGHT : EXIT_SKIPPED;
     if (json) {
@@ -269,7 +269,7 @@ int cmd_verify(int argc, char **argv)
     const char *require = NULL, *json = NULL, *inputs = NULL, *layout = NULL, *place = NULL;
     const char *threads = NULL, *without = NULL;
     bool mutants = false, ablation = false, brief = false;
-    session s = {.seed = 1, .threads = 1};
+    verify_run s = {.seed = 1, .threads = 1};
     const command_option options[] = {
         {"kernels", &kernels, NULL, "LIST  all (default), best, or names with commas"},
         {"plugin", &plugin, NULL, "FILE  a kernel in a shared library (verify/README.md)"},

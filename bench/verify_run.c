@@ -8,7 +8,7 @@
 
 static const char *const status_names[] = {"pass", "fail", "skip"};
 
-static void report_json(session *s, const subject *one, const verify_case *c,
+static void report_json(verify_run *s, const subject *one, const verify_case *c,
                         const verify_report *r)
 {
     char key[192], replay[384], command[512];
@@ -34,13 +34,13 @@ static void print_lines(const char *prefix, const char *text)
 }
 
 typedef struct shrinking {
-    session *s;
+    verify_run *s;
     worker *w;
     uint64_t failed; /* parts of the failure that must remain */
     bool stuck;      /* a smaller case hangs: that costs too long to go on */
 } shrinking;
 
-verify_report session_check(const session *s, worker *w, const verify_case *c)
+verify_report run_check(const verify_run *s, worker *w, const verify_case *c)
 {
     verify_options options = {.threads = (int)s->threads, .relations = true, .without = s->without};
     return worker_check(w, c, options);
@@ -50,13 +50,13 @@ static bool still_fails(void *context, const verify_case *c)
 {
     shrinking *x = context;
     if (x->stuck || command_interrupted()) return false;
-    verify_report r = session_check(x->s, x->w, c);
+    verify_report r = run_check(x->s, x->w, c);
     x->stuck = r.failed >> VERIFY_WATCHDOG & 1;
     return r.status == VERIFY_FAIL && (r.failed & x->failed);
 }
 
 /* The first failures of a kernel are reduced to their smallest problem; a hang costs too long. */
-static verify_case smallest(session *s, worker *w, const verify_case *c, const verify_report *r)
+static verify_case smallest(verify_run *s, worker *w, const verify_case *c, const verify_report *r)
 {
     enum { SHRUNK_FAILURES = 3, TRIES = 200 };
     bool hangs = r->failed >> VERIFY_WATCHDOG & 1;
@@ -64,7 +64,7 @@ static verify_case smallest(session *s, worker *w, const verify_case *c, const v
     return verify_shrink(*c, TRIES, still_fails, &(shrinking){s, w, r->failed, false});
 }
 
-static void report_failure(session *s, worker *w, const subject *one, const verify_case *c,
+static void report_failure(verify_run *s, worker *w, const subject *one, const verify_case *c,
                            const verify_report *r)
 {
     const char *prefix = s->tap ? "# " : "  ";
@@ -85,8 +85,8 @@ static void report_failure(session *s, worker *w, const subject *one, const veri
         printf("%ssmallest: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
 }
 
-void session_report(session *s, worker *w, const subject *one, const verify_case *c,
-                    const verify_report *r)
+void run_report(verify_run *s, worker *w, const subject *one, const verify_case *c,
+                const verify_report *r)
 {
     char replay[384];
     int *const counters[] = {&s->passed, &s->failed, &s->skipped};

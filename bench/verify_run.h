@@ -14,7 +14,7 @@ typedef struct subject {
     const char *option, *name;
 } subject;
 
-typedef struct session {
+typedef struct verify_run {
     subject subjects[256];
     int subject_count;
     verify_case *cases;
@@ -26,13 +26,13 @@ typedef struct session {
     int passed, failed, skipped, printed, shrunk;
     json_t *results; /* NULL if not wanted */
     double worst;
-} session;
+} verify_run;
 
-/* Judges the case in the worker, as the session's options say. */
-verify_report session_check(const session *s, worker *w, const verify_case *c);
+/* Judges the case in the worker, as the run's options say. */
+verify_report run_check(const verify_run *s, worker *w, const verify_case *c);
 
 /* Counts the verdict and prints it; a failure is first reduced, which runs the worker again. */
-void session_report(session *s, worker *w, const subject *one, const verify_case *c,
-                    const verify_report *r);
+void run_report(verify_run *s, worker *w, const subject *one, const verify_case *c,
+                const verify_report *r);
 
 #endif
