@@ -370,8 +370,8 @@ static int64_t start_rows(const attn_problem *p, const attn_tensors *t, attn_sli
     return count;
 }
 
-/* All keys of the slice, for all its rows; returns whether a NaN came out. */
-static bool decode_pass(const attn_problem *p, attn_slice slice, decode_row *rows, int64_t count,
+/* All keys of the slice, for these rows of it. */
+static void decode_pass(const attn_problem *p, attn_slice slice, decode_row *rows, int64_t count,
                         bool careful)
 {
     int64_t first = slice.k_end, last = slice.k_begin;
@@ -391,9 +391,12 @@ static bool decode_pass(const attn_problem *p, attn_slice slice, decode_row *row
         for (int64_t r = 0; careful && r < count; r++) visible_values(p, &rows[r], j, keys);
         if (!careful) add_values(p, rows, count, j, keys, last);
     }
+}
+
+static bool has_nan(const decode_row *r, int64_t v_dim)
+{
     bool nan = false;
-    for (int64_t x = 0; x < count; x++)
-        for (int64_t c = 0; c < p->v_dim; c++) nan = nan || isnan(rows[x].o[c]);
+    for (int64_t c = 0; c < v_dim; c++) nan = nan || isnan(r->o[c]);
     return nan;
 }
 
@@ -413,9 +416,10 @@ static void decode_run(const attn_problem *p, const attn_tensors *t, attn_slice 
 {
     decode_row *rows = scratch;
     int64_t count = start_rows(p, t, slice, rows);
-    if (decode_pass(p, slice, rows, count, false)) decode_pass(p, slice, rows, count, true);
+    decode_pass(p, slice, rows, count, false);
     for (int64_t x = 0; x < count; x++) {
-        const decode_row *r = &rows[x];
+        decode_row *r = &rows[x];
+        if (has_nan(r, p->v_dim)) decode_pass(p, slice, r, 1, true); /* no other row may notice */
         float *partial = slice.partial + x * (p->v_dim + 2);
         if (!slice.partial) {
             write_row(p, &r->view, r->i, r->o, r->max, r->sum);
