@@ -21,7 +21,8 @@ LIST_FIELDS = {"peaks": {"isa": str, "threads": int, "gflops": NUMBER},
                "read_gbps": {"threads": int, "gbps": NUMBER},
                "skipped": {"kernel": str, "reason": str}}
 DIRTY_FIELDS = {"at_s": NUMBER, "cause": str}
-ROOF_FIELDS = {"levels": {"level": str, "threads": int, "read_gbps": NUMBER}}
+ROOF_FIELDS = {"levels": {"level": str, "threads": int, "read_gbps": NUMBER},
+               "peaks": {"isa": str, "threads": int, "gflops": NUMBER, "mixed_gflops": NUMBER}}
 MACHINE_LIST_FIELDS = {"caches": {"level": int, "type": str, "bytes": int},
                        "isas": {"name": str, "runs": bool, "why": str}}
 PREDICTION_FIELDS = {"kernel": str, "function": str, "core": str, "fma": int, "cycles": NUMBER,

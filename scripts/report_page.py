@@ -54,6 +54,9 @@ def machine_card(run):
                         for roof in run.roofs.get("levels", ()))
     peaks = by_threads((peak["threads"], f"{peak['isa']} {text.digits(peak['gflops'])}")
                        for peak in run.peaks)
+    mixed = by_threads((peak["threads"], f"{peak['isa']} {text.digits(peak['mixed_gflops'])}")
+                       for peak in run.roofs.get("peaks", ())
+                       if peak["mixed_gflops"] > peak["gflops"])
     reads = by_threads((read["threads"], text.digits(read["gbps"])) for read in run.read_gbps)
     card = [("processor", machine.get("cpu")), ("architecture", machine.get("arch")),
             ("family / model / stepping", numbers), ("microcode", machine.get("microcode")),
@@ -63,7 +66,8 @@ def machine_card(run):
             ("kernel", machine.get("kernel")),
             ("instruction sets that run", ", ".join(i["name"] for i in isas if i["runs"])),
             ("that do not", missing_isas(isas)),
-            ("measured FMA peak, GFLOP/s", peaks), ("measured read bandwidth, GB/s", reads),
+            ("measured FMA peak, GFLOP/s", peaks), ("with additions beside the FMAs", mixed),
+            ("measured read bandwidth, GB/s", reads),
             ("the same by level", levels),
             ("notes", "; ".join(machine.get("notes", ()))), ("machine class", machine.get("class"))]
     return [(label, value) for label, value in card if value not in (None, "")]
