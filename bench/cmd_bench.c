@@ -307,43 +307,50 @@ static int read_options(session *s, bench_options *o)
     return EXIT_RIGHT;
 }
 
+/* Reads the options of the command line into *o; *done: there was only help to print. */
+static int parse(int argc, char **argv, bench_options *o, bool *done)
+{
+    const command_option options[] = {
+        {"kernels", &o->kernels, NULL, "LIST  all (default), best, or names with commas"},
+        {"problems", &o->problems, NULL, "LIST  problem keys with spaces"},
+        {"preset", &o->preset, NULL, "NAME  quick (default), scaling, models, limits"},
+        {"threads", &o->threads, NULL, "LIST  thread counts with commas (1 and the most)"},
+        {"budget", &o->budget, NULL, "TIME  of measuring, e.g. 60s (90s); checks come on top"},
+        {"rounds", &o->rounds, NULL, "N  rounds for every group, instead of a budget"},
+        {"width", &o->width, NULL, "PCT  stop a group when all intervals are within +-PCT"},
+        {"seed", &o->seed, NULL, "N  seed of inputs and order (1)"},
+        {"json", &o->json, NULL, "FILE  write the native result file"},
+        {"baseline", &o->baseline, NULL, "FILE  an earlier result file to compare with at the end"},
+        {"resume", NULL, &o->resume, "go on with the run of --json FILE that was killed"},
+        {"no-roofs", NULL, &o->no_roofs, "measure no peaks and bandwidths: times only"},
+        {"fresh-roofs", NULL, &o->fresh_roofs, "measure the roofs of the caches anew"},
+        {NULL, NULL, NULL, NULL},
+    };
+    int positional;
+    if (command_parse(
+            argc, argv, options, "bench [options], also google-benchmark's --benchmark_filter=...",
+            "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional, done))
+        return EXIT_USAGE;
+    if (positional) return command_error("bench: unexpected argument \"%.60s\"", argv[1]);
+    return EXIT_RIGHT;
+}
+
 int cmd_bench(int argc, char **argv)
 {
     bench_options o = {.kernels = "all", .first_seed = 1};
     static session s;
-    const command_option options[] = {
-        {"kernels", &o.kernels, NULL, "LIST  all (default), best, or names with commas"},
-        {"problems", &o.problems, NULL, "LIST  problem keys with spaces"},
-        {"preset", &o.preset, NULL, "NAME  quick (default), scaling, models, limits"},
-        {"threads", &o.threads, NULL, "LIST  thread counts with commas (1 and the most)"},
-        {"budget", &o.budget, NULL, "TIME  of measuring, e.g. 60s (90s); checks come on top"},
-        {"rounds", &o.rounds, NULL, "N  rounds for every group, instead of a budget"},
-        {"width", &o.width, NULL, "PCT  stop a group when all intervals are within +-PCT"},
-        {"seed", &o.seed, NULL, "N  seed of inputs and order (1)"},
-        {"json", &o.json, NULL, "FILE  write the native result file"},
-        {"baseline", &o.baseline, NULL, "FILE  an earlier result file to compare with at the end"},
-        {"resume", NULL, &o.resume, "go on with the run of --json FILE that was killed"},
-        {"no-roofs", NULL, &o.no_roofs, "measure no peaks and bandwidths: times only"},
-        {"fresh-roofs", NULL, &o.fresh_roofs, "measure the roofs of the caches anew"},
-        {NULL, NULL, NULL, NULL},
-    };
-    int positional;
-    bool done;
+    bool done = false;
     char *words[64]; /* argv as given: parsing reorders it */
     int word_count = argc < 64 ? argc : 64;
     memcpy(words, argv, (size_t)word_count * sizeof *words);
     if (gbench_read(&o.gbench, &argc, argv)) return EXIT_USAGE;
-    if (command_parse(
-            argc, argv, options, "bench [options], also google-benchmark's --benchmark_filter=...",
-            "bench --problems \"h8q1024d64 h8q2048d64\" --json run.json", &positional, &done))
-        return EXIT_USAGE;
-    if (done) return EXIT_RIGHT;
-    if (positional) return command_error("bench: unexpected argument \"%.60s\"", argv[1]);
-    int status = read_options(&s, &o);
-    if (status == EXIT_RIGHT && gbench_wants_list(&o.gbench))
-        status = gbench_list(s.groups, s.group_count);
-    else if (status == EXIT_RIGHT) status = run_bench(&s, &o, word_count, words);
+    int status = parse(argc, argv, &o, &done);
+    if (status == EXIT_RIGHT && !done) status = read_options(&s, &o);
+    if (status == EXIT_RIGHT && !done)
+        status = gbench_wants_list(&o.gbench) ? gbench_list(s.groups, s.group_count)
+                                              : run_bench(&s, &o, word_count, words);
     session_end(&s);
     json_decref(o.base);
+    gbench_free(&o.gbench);
     return status;
 }

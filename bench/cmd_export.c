@@ -24,6 +24,19 @@ static int unknown_format(const char *name)
     return command_error("export: format \"%.40s\"; legal are%s", name, known);
 }
 
+static int write_export(const json_t *run, const export_format *format, const char *output)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&bytes, &size);
+    if (!file) return command_error("memory is short");
+    format->write(run, file);
+    fclose(file);
+    int status = command_write(output, bytes, size);
+    free(bytes);
+    return status;
+}
+
 int cmd_export(int argc, char **argv)
 {
     const char *as = NULL, *output = "-";
@@ -48,16 +61,10 @@ int cmd_export(int argc, char **argv)
     json_t *run = json_load_file(argv[1], 0, &error);
     if (!run) return command_error("cannot read %s as JSON: %s", argv[1], error.text);
     char wrong[800];
+    int status = EXIT_RIGHT;
     if (!export_check(run, wrong, sizeof wrong))
-        return command_error("%s is no result file that can be exported: %s", argv[1], wrong);
-    char *bytes = NULL;
-    size_t size = 0;
-    FILE *file = open_memstream(&bytes, &size);
-    if (!file) return command_error("memory is short");
-    format->write(run, file);
-    fclose(file);
-    int status = command_write(output, bytes, size);
-    free(bytes);
+        status = command_error("%s is no result file that can be exported: %s", argv[1], wrong);
+    if (status == EXIT_RIGHT) status = write_export(run, format, output);
     json_decref(run);
     return status;
 }

@@ -97,7 +97,7 @@ int gbench_read(gbench_options *o, int *argc, char **argv)
     if (check_choice("format", o->format, "console", "json") ||
         check_choice("out_format", o->out_format, "json", "json") ||
         command_int("benchmark_repetitions", o->repetitions, 1, MEASURE_MOST_ROUNDS, &rounds) ||
-        compile(o) || (o->out && command_can_write(o->out)))
+        (o->out && command_can_write(o->out)) || compile(o))
         return EXIT_USAGE;
     if (rounds) { /* its own place in argv is free now */
         snprintf(o->rounds, sizeof o->rounds, "--rounds=%lld", (long long)rounds);
@@ -105,6 +105,11 @@ int gbench_read(gbench_options *o, int *argc, char **argv)
     }
     *argc = kept;
     return EXIT_RIGHT;
+}
+
+void gbench_free(gbench_options *o)
+{
+    if (o->filter) regfree(&o->pattern);
 }
 
 /* ---- choosing ------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ typedef struct gbench_options {
 /* Takes google-benchmark's options out of argv, and puts --rounds=N in for the repetitions.
  * EXIT_RIGHT, or EXIT_USAGE after one line. */
 int gbench_read(gbench_options *o, int *argc, char **argv);
+void gbench_free(gbench_options *o); /* after EXIT_RIGHT */
 
 /* Does the filter let this pass? */
 bool gbench_wants(const gbench_options *o, const char *kernel, const attn_problem *problem,
