@@ -12,8 +12,8 @@ static float finfo_min_hides(const mutant_row *r, int64_t j, float raw)
     return mutant_right.score(r, j, raw);
 }
 
-/* The sink joins the sum after the last tile, relative to the largest score of the keys, as in the
- * first gpt-oss kernels: e^(sink - max) overflows where the sink is far above. */
+/* The sink joins the sum after the last tile, relative to the largest score of the keys, as where
+ * sinks came to a finished kernel: e^(sink - max) overflows where the sink is far above. */
 static void start_without_sink(mutant_row *r)
 {
     mutant_right.start(r);
