@@ -1,0 +1,85 @@
+/* mutants_fresh.c: ten mutants by someone who had read kernels/attention.h and the correct kernel,
+ * but neither the other mutants nor a check; frozen before the first run. Five died at once and are
+ * here. Four lived: positions as floats, a negative scale, tanh by way of exp, weights from a
+ * rounded lse. One, a mask's tiles cached by address, died only where cases shared an address. */
+#include "verify/mutant.h"
+
+/* Transformers writes the lowest float where it means -inf, so kernels take it for -inf; a row that
+ * has nothing else is the mean of V, not 0. */
+static float finfo_min_hides(const mutant_row *r, int64_t j, float raw)
+{
+    if (r->v.bias && r->v.bias[r->i * r->v.bias_row + j * r->v.bias_key] < -1e30f) return -INFINITY;
+    return mutant_right.score(r, j, raw);
+}
+
+/* The sink joins the sum after the last tile, relative to the largest score of the keys, as where
+ * sinks came to a finished kernel: e^(sink - max) overflows where the sink is far above. */
+static void start_without_sink(mutant_row *r)
+{
+    mutant_right.start(r);
+    r->max = -INFINITY, r->sum = 0;
+}
+static void sink_added_last(mutant_row *r)
+{
+    if (r->max == -INFINITY && r->v.sink != -INFINITY) r->max = r->v.sink;
+    if (r->v.sink != -INFINITY) r->sum += expf(r->v.sink - r->max);
+    mutant_right.finish(r);
+}
+
+/* One set of strides for K and V, as in caches that keep both in one tensor; a copy of V alone, or
+ * V broadcast alone, has others. */
+static void v_strides_of_k(mutant_call *c)
+{
+    if (c->p.qk_dim != c->p.v_dim) return;
+    c->t.v.batch_stride = c->t.k.batch_stride;
+    c->t.v.head_stride = c->t.k.head_stride;
+    c->t.v.row_stride = c->t.k.row_stride;
+}
+
+/* A tile that is e^-17.33 = u / 2 below the maximum is skipped as lost in rounding anyhow, as in
+ * kernels that skip the second product of such tiles: not if its values are large, or it is one of
+ * many. */
+static void skip_negligible_tile(mutant_row *r)
+{
+    mutant_score_row(r);
+    mutant_right.start(r);
+    for (int64_t j = 0, end; j < r->p->kv_len; j = end) {
+        bool counts = false;
+        end = j + MUTANT_BLOCK < r->p->kv_len ? j + MUTANT_BLOCK : r->p->kv_len;
+        for (int64_t l = j; l < end; l++) counts = counts || !(r->s[l] < r->max - 17.33f);
+        if (counts) mutant_add_block(r, j, end);
+    }
+    mutant_right.finish(r);
+}
+
+/* The best keys of each tile are merged with >= from the left, so that among equals the first of
+ * the last tile wins. */
+static bool tie_between_tiles(const float *s, int64_t a, int64_t b)
+{
+    if (s[a] == s[b] && a / MUTANT_BLOCK != b / MUTANT_BLOCK) return a > b;
+    return mutant_right.ranks_before(s, a, b);
+}
+
+const mutant mutants_fresh[] = {
+    {"finfo-min-hides",
+     "class: the lowest float read as -inf",
+     "bound gauss",
+     {.score = finfo_min_hides}},
+    {"sink-added-last",
+     "class: sink outside the online maximum",
+     "bound gauss",
+     {.start = start_without_sink, .finish = sink_added_last}},
+    {"v-strides-of-k",
+     "class: K and V share their strides",
+     "bound exact",
+     {.before = v_strides_of_k}},
+    {"skip-negligible-tile",
+     "class: tiles skipped by their weight alone",
+     "bound heavy",
+     {.row = skip_negligible_tile}},
+    {"tie-between-tiles",
+     "class: ties between the best of two tiles",
+     "exact uniform",
+     {.ranks_before = tie_between_tiles}},
+    {0},
+};
