@@ -60,6 +60,7 @@ static const char *const everywhere[] = {
     "q40k60d16w5:2o7",
     "h2q200d16cw64:0lse",
     "q70k90d24c-30w2:2",
+    "q8k20d8c16777221w16777218:0", /* positions beyond 2^24: no float holds them all */
     /* lengths and offsets per batch */
     "b3h2q20k50d16len",
     "b4h2q9k33d24clenoff",
@@ -84,6 +85,8 @@ static const char *const everywhere[] = {
     "h2q70k130d16cap0.5biaslse",
     "q40d32s0.5",
     "q40d32s-0.25",
+    "q40d32s-4",
+    "q40d1cap50qk1",
     "q40d32s0lse",
     /* outputs */
     "h2q33k70d16qk0",

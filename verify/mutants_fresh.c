@@ -1,7 +1,8 @@
 /* mutants_fresh.c: ten mutants by someone who had read kernels/attention.h and the correct kernel,
- * but neither the other mutants nor a check; frozen before the first run. Five died at once and are
- * here. Four lived: positions as floats, a negative scale, tanh by way of exp, weights from a
- * rounded lse. One, a mask's tiles cached by address, died only where cases shared an address. */
+ * but neither the other mutants nor a check; frozen before the first run. Five died at once.
+ * Four lived: positions as floats, a negative scale and tanh by way of exp die now, of three problems
+ * that were added for them; weights from a rounded lse stay within the bound and are not here. Nor
+ * is a mask's tiles cached by address, which died only where cases shared an address. */
 #include "verify/mutant.h"
 
 /* Transformers writes the lowest float where it means -inf, so kernels take it for -inf; a row that
@@ -60,7 +61,47 @@ static bool tie_between_tiles(const float *s, int64_t a, int64_t b)
     return mutant_right.ranks_before(s, a, b);
 }
 
+/* Masks built from positions held as floats, as in kernels that make them with an arange of the
+ * data's type: beyond 2^24 neighbours are one. */
+static float window_in_float(const mutant_row *r, int64_t j, float raw)
+{
+    attn_problem without = *r->p;
+    without.window_left = without.window_right = -1;
+    mutant_row open = *r;
+    open.seen = visible_range(&without, &r->v, r->i);
+    float t = (float)(r->v.q_offset + r->i);
+    bool left = r->p->window_left >= 0 && (float)j < t - (float)r->p->window_left;
+    bool right = r->p->window_right >= 0 && (float)j > t + (float)r->p->window_right;
+    return left || right ? -INFINITY : mutant_right.score(&open, j, raw);
+}
+
+/* The maximum is taken of q.k and the scale applied in the exponent, as in FlashAttention 2: with a
+ * negative scale it is the minimum that is subtracted. */
+static float max_before_scale(const mutant_row *r, int64_t j0, int64_t j1)
+{
+    if (r->p->scale >= 0) return mutant_right.max(r, j0, j1);
+    float min = r->max;
+    for (int64_t j = j0; j < j1; j++)
+        if (r->s[j] != -INFINITY && (min == -INFINITY || r->s[j] < min)) min = r->s[j];
+    return min;
+}
+
+/* tanh by way of exp, as in GPU kernels without tanh: (e - 1) cancels near 0. */
+static float tanh_cancels(float score, float cap)
+{
+    float x = score / cap;
+    x = x > 9 ? 9 : x < -9 ? -9 : x;
+    float e = expf(2 * x);
+    return cap * ((e - 1) / (e + 1));
+}
+
 const mutant mutants_fresh[] = {
+    {"window-in-float", "class: positions as floats", "bound gauss", {.score = window_in_float}},
+    {"max-before-scale",
+     "class: scale taken to be positive",
+     "bound gauss",
+     {.max = max_before_scale}},
+    {"tanh-cancels", "class: tanh by way of exp", "bound gauss", {.cap = tanh_cancels}},
     {"finfo-min-hides",
      "class: the lowest float read as -inf",
      "bound gauss",
