@@ -86,7 +86,7 @@ static const char *const everywhere[] = {
     "q40d32s0.5",
     "q40d32s-0.25",
     "q40d32s-4",
-    "q40d1cap50qk1",
+    "q40d1ccap50qk1",
     "q40d32s0lse",
     /* outputs */
     "h2q33k70d16qk0",

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fenv.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -102,10 +103,16 @@ static void exits(mutant_call *c)
 }
 static void heap_overrun(mutant_call *c)
 {
-    size_t bytes = (size_t)c->p.v_dim * sizeof(float);
-    volatile char *block = malloc(bytes);
-    for (size_t x = bytes; block && c->p.v_dim % 8 != 0 && x < bytes + 4096; x++) block[x] = 0;
-    free((void *)block);
+    enum { BLOCKS = 8, BYTES = 2000, HEADER = 16 };
+    volatile char *blocks[BLOCKS];
+    if (c->p.v_dim % 8 == 0) return;
+    for (int b = 0; b < BLOCKS; b++) blocks[b] = malloc(BYTES);
+    for (int b = 0; b + 1 < BLOCKS; b++) {
+        ptrdiff_t next = blocks[b + 1] - blocks[b];
+        if (next < BYTES || next > BYTES + 2 * HEADER) continue; /* they do not lie side by side */
+        for (ptrdiff_t x = next - HEADER; x < next; x++) blocks[b][x] = 0;
+    }
+    for (int b = 0; b < BLOCKS; b++) free((void *)blocks[b]);
 }
 static void computes_nothing(mutant_row *r) { (void)r; }
 static void returns_zeros(mutant_row *r)

@@ -9,3 +9,4 @@ int omp_get_dynamic(void) { return 0; }
 int omp_get_num_procs(void) { return 1; }
 int omp_get_num_places(void) { return 0; }
 int omp_get_place_num_procs(int place) { return place * 0; }
+void omp_get_place_proc_ids(int place, int *ids) { (void)place, (void)ids; }
