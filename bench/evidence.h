@@ -6,7 +6,7 @@
 typedef enum evidence_cause {
     EVIDENCE_CLEAN = -1,
     EVIDENCE_STEAL,     /* the hypervisor took more than 2 % of the CPUs' time */
-    EVIDENCE_SWITCHES,  /* others had our CPUs: for more than 1 %, or over 20 times a second */
+    EVIDENCE_SWITCHES,  /* our threads waited for a CPU, which others had, for more than 1 % */
     EVIDENCE_MIGRATION, /* the thread moved to another CPU */
     EVIDENCE_FAULTS,    /* memory had to be paged in */
     EVIDENCE_CPU,       /* the thread computed less than 99 % of the time, for another reason */
@@ -21,11 +21,14 @@ typedef struct evidence {
     double wall_s, thread_s; /* monotonic clock, CPU time of the calling thread */
     double steal_s;          /* of all CPUs */
     double stall_s;          /* PSI: some task waited for memory */
+    double delay_s;          /* all threads of this process together waited for a CPU */
     long faults, switches;   /* major faults, involuntary switches of this process */
     int cpu;                 /* that the calling thread runs on */
 } evidence;
 
 evidence evidence_now(void);
+
+#define EVIDENCE_CLOCK_MOVED 0.02
 
 /* Why the time between two readings is no measurement of a kernel on `threads` threads, or
  * EVIDENCE_CLEAN. `moved` is |ln| of the clock anchor after over before. */

@@ -71,8 +71,9 @@ typedef struct measure_hooks {
 
 /* Checks every arm on the inputs that will be timed (64 rows by the bound, all rows by the gather
  * probe), times one call, and marks what cannot be measured. Bytes beyond `memory` are refused
- * before they are allocated. */
-void measure_prepare(measure_group *group, int64_t memory);
+ * before they are allocated. What `before` (or NULL) found out with the gather probe on the same
+ * problem is not asked again: the number of threads is no part of that answer. */
+void measure_prepare(measure_group *group, const measure_group *before, int64_t memory);
 
 /* Divides `seconds` over the groups: rounds for each, and arms dropped that cannot have
  * MEASURE_LEAST_ROUNDS. fixed_rounds > 0 sets the rounds instead. Returns the planned seconds. */

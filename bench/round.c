@@ -122,6 +122,16 @@ static void time_arms(timing *t, int r)
     }
 }
 
+/* |ln| of the clock now over `before`. A reading that seems to have moved is taken again: a clock
+ * that has really moved stays there, an interruption does not. */
+static double clock_moved(const anchor *a, double before)
+{
+    double least = INFINITY;
+    for (int reading = 0; reading < 3 && !(least <= EVIDENCE_CLOCK_MOVED); reading++)
+        least = fmin(least, fabs(log(anchor_clock(a) / before)));
+    return least;
+}
+
 /* One round between its anchors. */
 static void time_round(timing *t, int r, double began)
 {
@@ -133,7 +143,7 @@ static void time_round(timing *t, int r, double began)
     evidence before = evidence_now();
     time_arms(t, r);
     evidence after = evidence_now();
-    if (t->anchors) moved = fabs(log(anchor_clock(t->anchors) / round->anchors.clock_ghz));
+    if (t->anchors) moved = clock_moved(t->anchors, round->anchors.clock_ghz);
     g->cost.anchors_s += before.wall_s - begin + roof_now() - after.wall_s;
     round->cause = evidence_judge(&before, &after, g->threads, moved);
     g->clean += round->cause == EVIDENCE_CLEAN;

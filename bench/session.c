@@ -64,7 +64,7 @@ void session_prepare(session *s)
     double begin = roof_now();
     for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
         command_progress("checking", i, s->group_count);
-        measure_prepare(&s->groups[i], memory);
+        measure_prepare(&s->groups[i], i ? &s->groups[i - 1] : NULL, memory);
     }
     s->check_seconds = roof_now() - begin;
     command_progress_end();

@@ -43,7 +43,7 @@ static measure_group *measured(attn_kernel *kernel)
     static measure_group g;
     g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
     g.arms[0].kernel = honest, g.arms[1].kernel = kernel, g.arm_count = kernel ? 2 : 1;
-    measure_prepare(&g, INT64_C(1) << 30);
+    measure_prepare(&g, NULL, INT64_C(1) << 30);
     measure_plan(&g, 1, 1, 6);
     measure_run(&g, &(measure_hooks){roof_now(), never, NULL});
     return &g;
@@ -103,8 +103,8 @@ static void every_cause_is_told(void **state)
         {{.wall_s = 2, .thread_s = 1.995, .switches = 5}, 1, 0, EVIDENCE_CLEAN},
         {{.wall_s = 2, .thread_s = 2, .steal_s = 1e3}, 1, 0, EVIDENCE_STEAL},
         {{.wall_s = 2, .thread_s = 1.9, .switches = 1}, 1, 0, EVIDENCE_SWITCHES},
-        {{.wall_s = 2, .thread_s = 1.2, .switches = 19}, 2, 0, EVIDENCE_CLEAN},
-        {{.wall_s = 2, .thread_s = 2, .switches = 21}, 2, 0, EVIDENCE_SWITCHES},
+        {{.wall_s = 2, .thread_s = 1.2, .switches = 90, .delay_s = 0.019}, 2, 0, EVIDENCE_CLEAN},
+        {{.wall_s = 2, .thread_s = 2, .switches = 90, .delay_s = 0.021}, 2, 0, EVIDENCE_SWITCHES},
         {{.wall_s = 2, .thread_s = 2, .cpu = 1}, 1, 0, EVIDENCE_MIGRATION},
         {{.wall_s = 2, .thread_s = 2, .faults = 1}, 1, 0, EVIDENCE_FAULTS},
         {{.wall_s = 2, .thread_s = 1.9}, 1, 0, EVIDENCE_CPU},
