@@ -65,8 +65,11 @@ static double triad_gbps(anchor *a)
 
 anchor_reading anchor_read(anchor *a)
 {
-    anchor_reading r = {.triad_gbps = triad_gbps(a), .fma_gflops = fma_gflops(a)};
-    r.clock_ghz = anchor_clock(a);
+    anchor_reading r = {.clock_ghz = anchor_clock(a)};
+    r.triad_gbps = triad_gbps(a);
+    r.clock_ghz = fmax(r.clock_ghz, anchor_clock(a)); /* it dips for moments on shared hosts */
+    r.fma_gflops = fma_gflops(a);
+    r.clock_ghz = fmax(r.clock_ghz, anchor_clock(a));
     return r;
 }
 
