@@ -125,12 +125,16 @@ static void cache_by_address(mutant_row *r)
 static void remembers_inputs(mutant_call *c)
 {
     static uint64_t before;
-    const attn_input *const views[] = {&c->t.q, &c->t.v};
-    const int64_t heads[] = {c->p.q_heads, c->p.kv_heads}, rows[] = {c->p.q_len, c->p.kv_len};
-    const int64_t dims[] = {c->p.qk_dim, c->p.v_dim};
+    const attn_input *const views[] = {&c->t.q, &c->t.k, &c->t.v};
+    const int64_t heads[] = {c->p.q_heads, c->p.kv_heads, c->p.kv_heads};
+    const int64_t rows[] = {c->p.q_len, c->p.kv_len, c->p.kv_len};
+    const int64_t dims[] = {c->p.qk_dim, c->p.qk_dim, c->p.v_dim};
     uint64_t hash = (uintptr_t)c->t.out.data;
     if (!mutant_last_slice(c) || c->p.kv_len == 0) return;
-    for (int v = 0; v < 2; v++)
+    char key[192]; /* other problems of the same sizes have the same Q and V */
+    attn_problem_print(&c->p, key, sizeof key);
+    for (const char *at = key; *at; at++) hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
+    for (int v = 0; v < 3; v++)
         for (int64_t b = 0; b < c->p.batch; b++)
             for (int64_t h = 0; h < heads[v]; h++)
                 for (int64_t i = 0; i < rows[v]; i++)
