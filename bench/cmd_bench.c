@@ -136,7 +136,7 @@ static void print_arm(const result_run *run, const measure_group *g, const measu
 {
     const char *skipped = result_skipped(g, arm);
     if (skipped || result_is_void(arm)) {
-        printf("%-16s %-22s %2d  %s: %s\n", arm->kernel->name, g->key, g->threads,
+        printf("%-18s %-20s %2d  %s: %s\n", arm->kernel->name, g->key, g->threads,
                skipped ? "skipped" : "void", skipped ? skipped : arm->verdict.reason);
         return;
     }
@@ -147,7 +147,7 @@ static void print_arm(const result_run *run, const measure_group *g, const measu
                  50 * (line.high_ns - line.low_ns) / line.median_ns);
     char share[16] = "-"; /* without roofs */
     if (line.peak_gflops > 0) snprintf(share, sizeof share, "%.1f%%", 100 * line.peak_fraction);
-    printf("%-16s %-22s %2d %10.3f %6s %8.1f %9s\n", arm->kernel->name, g->key, g->threads,
+    printf("%-18s %-20s %2d %10.3f %6s %8.1f %9s\n", arm->kernel->name, g->key, g->threads,
            line.median_ns * 1e-6, spread, line.gflops, share);
 }
 
@@ -170,7 +170,7 @@ static void print_causes(const result_run *run)
 
 static void print_results(const result_run *run)
 {
-    printf("%-16s %-22s %2s %10s %6s %8s %s\n", "kernel", "problem", "th", "median ms", "+-",
+    printf("%-18s %-20s %2s %10s %6s %8s %s\n", "kernel", "problem", "th", "median ms", "+-",
            "GFLOP/s", "best/peak");
     int skipped = 0, dirty, clean;
     for (int i = 0; i < run->group_count; i++) {

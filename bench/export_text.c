@@ -25,15 +25,17 @@ static void csv_field(const char *value, FILE *file)
 static void csv_rows(const json_t *run, const json_t *result, FILE *file)
 {
     static const char *const names[] = {"kernel", "isa", "problem"};
-    size_t round;
+    size_t s;
     json_t *sample;
-    json_array_foreach (json_object_get(result, "samples"), round, sample) {
+    const json_t *rounds = json_object_get(result, "sample_rounds"); /* of a kernel that rested */
+    json_array_foreach (json_object_get(result, "samples"), s, sample) {
+        long long round = rounds ? json_integer_value(json_array_get(rounds, s)) : (long long)s;
         csv_field(member_text(json_object_get(run, "machine"), "slug"), file);
         fputc(',', file);
         csv_field(member_text(json_object_get(run, "tool"), "commit"), file);
         for (int n = 0; n < 3; n++)
             fputc(',', file), csv_field(member_text(result, names[n]), file);
-        fprintf(file, ",%lld,%zu,%.9g,%lld\n", export_whole(result, "threads"), round,
+        fprintf(file, ",%lld,%lld,%.9g,%lld\n", export_whole(result, "threads"), round,
                 json_number_value(sample), export_whole(result, "flops"));
     }
 }

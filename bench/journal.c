@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +49,13 @@ static json_t *plan_json(const measure_group *g)
 {
     json_t *arms = json_array();
     for (int a = 0; a < g->arm_count; a++)
-        json_array_append_new(arms, json_pack("{s:s, s:f, s:s?}", "kernel", g->arms[a].kernel->name,
-                                              "call_seconds", g->arms[a].call_seconds, "dropped",
-                                              g->arms[a].dropped));
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:o}", "problem", g->key, "threads", g->threads,
-                     "calls", g->calls, "rounds", g->rounds, "sham", g->sham, "arms", arms);
+        json_array_append_new(arms,
+                              json_pack("{s:s, s:f, s:b, s:s?}", "kernel", g->arms[a].kernel->name,
+                                        "call_seconds", g->arms[a].call_seconds, "rests",
+                                        g->arms[a].rests, "dropped", g->arms[a].dropped));
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:o}", "problem", g->key, "threads",
+                     g->threads, "calls", g->calls, "rounds", g->rounds, "whole", g->whole, "sham",
+                     g->sham, "arms", arms);
 }
 
 static json_t *header_json(const session *s, int argc, char **argv)
@@ -118,12 +121,13 @@ void journal_keep(const measure_group *g, int r)
     json_t *samples = json_array();
     if (!journal.file) return;
     for (int a = 0; a < g->arm_count; a++)
-        json_array_append_new(samples, measure_is_timed(&g->arms[a]) ? json_real(g->arms[a].ns[r])
-                                                                     : json_null());
-    json_t *line = json_pack(
-        "{s:i, s:i, s:i, s:f, s:[f,f,f], s:f, s:o}", "group", (int)(g - journal.groups), "round", r,
-        "cause", (int)round->cause, "at_s", round->at_s, "anchors", round->anchors.clock_ghz,
-        round->anchors.fma_gflops, round->anchors.triad_gbps, "sham", g->sham_ns[r], "ns", samples);
+        json_array_append_new(samples, isfinite(g->arms[a].ns[r]) ? json_real(g->arms[a].ns[r])
+                                                                  : json_null());
+    json_t *line = json_pack("{s:i, s:i, s:i, s:b, s:f, s:[f,f,f], s:f, s:o}", "group",
+                             (int)(g - journal.groups), "round", r, "cause", (int)round->cause,
+                             "whole", round->whole, "at_s", round->at_s, "anchors",
+                             round->anchors.clock_ghz, round->anchors.fma_gflops,
+                             round->anchors.triad_gbps, "sham", g->sham_ns[r], "ns", samples);
     if (write_line(line) || journal.failed) return;
     journal.failed = true;
     command_error("cannot write %s: %s; measuring goes on, but a kill would lose it", journal.path,
@@ -167,8 +171,8 @@ static bool take_plan(measure_group *g, const json_t *plan)
 {
     size_t a;
     json_t *arm;
-    if (json_unpack((json_t *)plan, "{s:i, s:i, s:i}", "calls", &g->calls, "rounds", &g->rounds,
-                    "sham", &g->sham) ||
+    if (json_unpack((json_t *)plan, "{s:i, s:i, s:i, s:i}", "calls", &g->calls, "rounds",
+                    &g->rounds, "whole", &g->whole, "sham", &g->sham) ||
         (int)json_array_size(json_object_get(plan, "arms")) != g->arm_count ||
         g->rounds > MEASURE_MOST_ROUNDS || g->calls < 1 || g->sham >= g->arm_count)
         return false;
@@ -176,6 +180,7 @@ static bool take_plan(measure_group *g, const json_t *plan)
         measure_arm *mine = &g->arms[a];
         const char *dropped = json_string_value(json_object_get(arm, "dropped"));
         mine->call_seconds = json_number_value(json_object_get(arm, "call_seconds"));
+        mine->rests = json_is_true(json_object_get(arm, "rests"));
         if (!dropped && mine->dropped) return false;
         if (!dropped || mine->dropped) continue;
         snprintf(mine->verdict.reason, sizeof mine->verdict.reason, "%s", dropped);
@@ -200,9 +205,12 @@ static bool take_round(session *s, const json_t *line)
     if (r != g->tried || r >= MEASURE_TRIES || (int)json_array_size(samples) != g->arm_count)
         return false;
     round.cause = (evidence_cause)cause;
+    round.whole = json_is_true(json_object_get(line, "whole"));
     g->round[r] = round, g->sham_ns[r] = sham;
     for (int a = 0; a < g->arm_count; a++)
-        g->arms[a].ns[r] = json_number_value(json_array_get(samples, (size_t)a));
+        g->arms[a].ns[r] = json_is_number(json_array_get(samples, (size_t)a))
+                               ? json_number_value(json_array_get(samples, (size_t)a))
+                               : NAN;
     g->tried++, g->clean += round.cause == EVIDENCE_CLEAN;
     s->began = roof_now() - round.at_s;
     return true;

@@ -11,6 +11,7 @@
 
 enum { JUDGED_ROWS = 64 };
 static const double sample_seconds = 2e-3; /* the shortest sample; the clock resolves 1e-8 of it */
+static const double far_behind = 8;        /* times the fastest arm's time: such an arm rests */
 
 /* ---- one arm -------------------------------------------------------------------------- */
 
@@ -129,31 +130,71 @@ bool measure_is_timed(const measure_arm *arm)
     return !arm->dropped && arm->verdict.status == VERIFY_PASS;
 }
 
-double measure_round_seconds(const measure_group *g)
+int measure_calls(const measure_group *g, const measure_arm *arm)
 {
-    int calls = g->calls + (g->calls > 1); /* the warm-up */
-    double seconds = g->sham >= 0 ? calls * g->arms[g->sham].call_seconds : 0;
+    if (!arm->rests) return g->calls;
+    return 1 + (int)(sample_seconds / arm->call_seconds);
+}
+
+/* Seconds of one sample of this arm and of the call that warms the caches for it. */
+static double sample_cost(const measure_group *g, const measure_arm *arm)
+{
+    return (measure_calls(g, arm) + (g->calls > 1)) * arm->call_seconds;
+}
+
+double measure_round_seconds(const measure_group *g, bool whole)
+{
+    double seconds = g->sham >= 0 ? sample_cost(g, &g->arms[g->sham]) : 0;
     for (int a = 0; a < g->arm_count; a++)
-        if (measure_is_timed(&g->arms[a])) seconds += calls * g->arms[a].call_seconds;
+        if (measure_is_timed(&g->arms[a]) && (whole || !g->arms[a].rests))
+            seconds += sample_cost(g, &g->arms[a]);
+    return seconds;
+}
+
+double measure_done_seconds(const measure_group *g)
+{
+    double seconds = 0;
+    for (int r = 0; r < g->tried; r++) seconds += measure_round_seconds(g, g->round[r].whole);
     return seconds;
 }
 
 static double planned_seconds(const measure_group *groups, int count)
 {
     double seconds = 0;
-    for (int i = 0; i < count; i++) seconds += groups[i].rounds * measure_round_seconds(&groups[i]);
+    for (int i = 0; i < count; i++) {
+        const measure_group *g = &groups[i];
+        seconds += g->whole * measure_round_seconds(g, true) +
+                   (g->rounds - g->whole) * measure_round_seconds(g, false);
+    }
     return seconds;
 }
 
-/* Every group as many rounds as `share` seconds buy, within the limits. */
-static void give_rounds(measure_group *groups, int count, double share)
+static void let_rest(measure_group *g)
 {
-    for (int i = 0; i < count; i++) {
-        double rounds = share / fmax(measure_round_seconds(&groups[i]), 1e-6);
-        groups[i].rounds =
-            (int)fmin(fmax(rounds, MEASURE_LEAST_ROUNDS),
-                      groups[i].width > 0 ? MEASURE_MOST_ROUNDS : MEASURE_USUAL_ROUNDS);
+    for (int a = 0; a < g->arm_count; a++) {
+        measure_arm *arm = &g->arms[a];
+        arm->rests = measure_is_timed(arm) && !(g->width > 0) &&
+                     arm->call_seconds > far_behind * g->arms[g->sham].call_seconds;
     }
+}
+
+/* As many rounds as `share` seconds buy, within the limits. */
+static void give_rounds(measure_group *g, double share)
+{
+    int most = g->width > 0 ? MEASURE_MOST_ROUNDS : MEASURE_USUAL_ROUNDS;
+    double whole = fmax(measure_round_seconds(g, true), 1e-6);
+    double light = fmax(measure_round_seconds(g, false), 1e-6);
+    double spare = fmax(share - MEASURE_LEAST_ROUNDS * whole, 0);
+    g->rounds = MEASURE_LEAST_ROUNDS + (int)fmin(spare / light, most - MEASURE_LEAST_ROUNDS);
+    g->whole = light < whole ? MEASURE_LEAST_ROUNDS : g->rounds;
+    if (g->rounds < most || g->whole == most) return;
+    spare -= (most - MEASURE_LEAST_ROUNDS) * light; /* light rounds become whole */
+    g->whole += (int)fmin(spare / (whole - light), most - MEASURE_LEAST_ROUNDS);
+}
+
+static void give_all(measure_group *groups, int count, double share)
+{
+    for (int i = 0; i < count; i++) give_rounds(&groups[i], share);
 }
 
 static measure_arm *dearest_arm(measure_group *groups, int count)
@@ -163,7 +204,7 @@ static measure_arm *dearest_arm(measure_group *groups, int count)
     for (int i = 0; i < count; i++)
         for (int a = 0; a < groups[i].arm_count; a++) {
             measure_arm *arm = &groups[i].arms[a];
-            double cost = groups[i].calls * arm->call_seconds;
+            double cost = sample_cost(&groups[i], arm);
             if (measure_is_timed(arm) && a != groups[i].sham && cost > most)
                 dearest = arm, most = cost;
         }
@@ -173,12 +214,13 @@ static measure_arm *dearest_arm(measure_group *groups, int count)
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds)
 {
     if (fixed_rounds > 0) {
-        for (int i = 0; i < count; i++) groups[i].rounds = fixed_rounds;
+        for (int i = 0; i < count; i++) groups[i].rounds = groups[i].whole = fixed_rounds;
         return planned_seconds(groups, count);
     }
+    for (int i = 0; i < count; i++) let_rest(&groups[i]);
     measure_arm *dearest;
-    for (give_rounds(groups, count, 0); planned_seconds(groups, count) > seconds;
-         give_rounds(groups, count, 0)) {
+    for (give_all(groups, count, 0); planned_seconds(groups, count) > seconds;
+         give_all(groups, count, 0)) {
         if (!(dearest = dearest_arm(groups, count))) break;
         snprintf(dearest->verdict.reason, sizeof dearest->verdict.reason,
                  "too slow for the budget: one call takes %.2g s; raise --budget",
@@ -188,10 +230,10 @@ double measure_plan(measure_group *groups, int count, double seconds, int fixed_
     double low = 0, high = seconds;
     for (int step = 0; step < 40; step++) {
         double middle = (low + high) / 2;
-        give_rounds(groups, count, middle);
+        give_all(groups, count, middle);
         if (planned_seconds(groups, count) <= seconds) low = middle;
         else high = middle;
     }
-    give_rounds(groups, count, low);
+    give_all(groups, count, low);
     return planned_seconds(groups, count);
 }

@@ -2,7 +2,9 @@
  *
  * A group is one problem on one number of threads; its arms are the kernels that can compute it.
  * Arms are timed in rounds: every round takes one sample of every arm, in an order that is balanced
- * over rounds. A sample is a batch of calls, the same number for every arm. */
+ * over rounds. A sample is a batch of calls, the same number for every arm. An arm that is far
+ * behind the fastest would take most of the time and tell little: where the seconds are short, it
+ * rests in some of the rounds, and its samples are batches of their own length. */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
@@ -23,16 +25,18 @@ typedef struct measure_arm {
     const attn_kernel *kernel; /* NULL in unused places */
     verify_report verdict;     /* of the inputs before timing; then of the first wrong timed call */
     double call_seconds;       /* one call while planning; what the budget is divided by */
+    bool rests;                /* takes part in whole rounds only */
     bool prepared;             /* verdict and dropped are set */
     const char *dropped;       /* why it is not measured, or NULL */
     int64_t scratch_bytes;     /* per thread, as the kernel asks */
-    double ns[MEASURE_TRIES];  /* per call, one per round, dirty ones included */
+    double ns[MEASURE_TRIES];  /* per call, one per round, dirty ones included; NaN = rested */
     int checked;               /* timed samples whose last call was judged */
 } measure_arm;
 
 /* What stood around one round. */
 typedef struct measure_round {
     evidence_cause cause;   /* EVIDENCE_CLEAN, or why it does not count */
+    bool whole;             /* every arm took part */
     double at_s;            /* since the run began */
     anchor_reading anchors; /* before its samples; all zero without anchors */
 } measure_round;
@@ -50,8 +54,9 @@ typedef struct measure_group {
     measure_arm arms[MEASURE_ARMS];
     int arm_count;
     double flops; /* of one call: 2 (qk_dim + v_dim) per pair that these inputs leave visible */
-    int calls;    /* per sample */
-    int rounds;   /* planned */
+    int calls;    /* per sample of an arm that does not rest */
+    int rounds;   /* planned, clean ones */
+    int whole;    /* of them whole ones; = rounds if no arm rests */
     double width; /* stop when every interval is within +- this share of its median; 0 = never */
     int tried;    /* rounds measured, dirty ones included */
     int clean;    /* of them */
@@ -65,7 +70,7 @@ typedef struct measure_group {
 /* What a run does around every round. */
 typedef struct measure_hooks {
     double began;                                   /* roof_now() at the start of the run */
-    bool (*stop)(const measure_group *, int round); /* asked before each */
+    bool (*stop)(const measure_group *);            /* asked before each */
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
 
@@ -75,15 +80,17 @@ typedef struct measure_hooks {
  * problem is not asked again: the number of threads is no part of that answer. */
 void measure_prepare(measure_group *group, const measure_group *before, int64_t memory);
 
-/* Divides `seconds` over the groups: rounds for each, and arms dropped that cannot have
- * MEASURE_LEAST_ROUNDS. fixed_rounds > 0 sets the rounds instead. Returns the planned seconds. */
+/* Divides `seconds` over the groups: MEASURE_LEAST_ROUNDS whole rounds for each, then rounds in
+ * which arms rest, then more whole ones; arms are dropped that cannot have the least.
+ * fixed_rounds > 0 sets the rounds instead, and so does a width: all whole. Returns the planned
+ * seconds. */
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds);
 
-/* Times the group's rounds, from group->tried on, until as many clean ones as planned or a tight
- * enough interval. Every timed call works on inputs of its own; now and then, and once at least for
- * every arm, the outputs are poisoned before a sample and a row of its last call is judged after
- * it: a kernel that is wrong then becomes void. */
-void measure_run(measure_group *group, const measure_hooks *hooks);
+/* Times the group's rounds, from group->tried on, until `clean` of them are clean or, with a width,
+ * every interval is tight enough; gives up after twice as many. Every timed call works on inputs of
+ * its own; now and then, and once at least for every arm, the outputs are poisoned before a sample
+ * and a row of its last call is judged after it: a kernel that is wrong then becomes void. */
+void measure_run(measure_group *group, int clean, const measure_hooks *hooks);
 
 /* Does round r count? Clean ones do. On a host so busy that fewer than MEASURE_LEAST_ROUNDS were
  * clean all do, and nothing may be claimed from them (more than 20 % dirty: undecided). */
@@ -93,8 +100,14 @@ bool measure_counts(const measure_group *group, int r);
  * how many. `ns` is an arm's or the sham's array of this group. */
 int measure_samples(const measure_group *group, const double *ns, double *to);
 
+/* Calls of one sample of this arm. */
+int measure_calls(const measure_group *group, const measure_arm *arm);
+
 /* Seconds that one round of this group takes. */
-double measure_round_seconds(const measure_group *group);
+double measure_round_seconds(const measure_group *group, bool whole);
+
+/* Seconds that the rounds tried so far were planned to take. */
+double measure_done_seconds(const measure_group *group);
 
 /* Is this arm measured, as far as is known? */
 bool measure_is_timed(const measure_arm *arm);

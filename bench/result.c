@@ -147,12 +147,37 @@ static void add_rounds(json_t *entry, const measure_group *g)
     json_object_set_new(entry, "dirty_rounds", dirty);
 }
 
-static json_t *causes_json(const measure_group *g)
+/* Of the rounds that count, those in which the arm did not rest. */
+static json_t *awake_rounds_json(const measure_group *g, const measure_arm *arm)
+{
+    int counted = 0;
+    json_t *list = json_array();
+    for (int r = 0; r < g->tried; r++) {
+        if (!measure_counts(g, r)) continue;
+        if (!isnan(arm->ns[r])) json_array_append_new(list, json_integer(counted));
+        counted++;
+    }
+    return list;
+}
+
+static bool is_dirty(const measure_group *g, const measure_arm *arm, int r)
+{
+    return g->round[r].cause != EVIDENCE_CLEAN && !isnan(arm->ns[r]);
+}
+
+static int dirty_rounds(const measure_group *g, const measure_arm *arm)
+{
+    int count = 0;
+    for (int r = 0; r < g->tried; r++) count += is_dirty(g, arm, r);
+    return count;
+}
+
+static json_t *causes_json(const measure_group *g, const measure_arm *arm)
 {
     int counts[EVIDENCE_CAUSES] = {0};
     json_t *causes = json_object();
     for (int r = 0; r < g->tried; r++)
-        if (g->round[r].cause != EVIDENCE_CLEAN) counts[g->round[r].cause]++;
+        if (is_dirty(g, arm, r)) counts[g->round[r].cause]++;
     for (int c = 0; c < EVIDENCE_CAUSES; c++)
         if (counts[c]) json_object_set_new(causes, evidence_names[c], json_integer(counts[c]));
     return causes;
@@ -182,6 +207,7 @@ static void add_timing(json_t *entry, const result_run *run, const measure_group
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_object_set_new(entry, numbers[i].name, number(numbers[i].value));
     json_object_set_new(entry, "samples", numbers_json(samples, count));
+    if (arm->rests) json_object_set_new(entry, "sample_rounds", awake_rounds_json(g, arm));
     if (arm != &g->arms[g->sham]) return;
     count = measure_samples(g, g->sham_ns, samples);
     json_object_set_new(entry, "sham_samples", numbers_json(samples, count));
@@ -202,8 +228,8 @@ static json_t *arm_json(const result_run *run, const measure_group *g, const mea
         (json_int_t)v->at.i, (json_int_t)v->column, "rows_checked", (json_int_t)v->rows,
         "max_abs_error", number(v->max_error), "flops", (json_int_t)g->flops, "bytes",
         (json_int_t)result_bytes(&g->problem), "scratch_bytes", (json_int_t)arm->scratch_bytes,
-        "rounds", measure_samples(g, g->sham_ns, NULL), "dirty", g->tried - g->clean,
-        "dirty_causes", causes_json(g), "calls_per_sample", g->calls, "checked_samples",
+        "rounds", measure_samples(g, arm->ns, NULL), "dirty", dirty_rounds(g, arm), "dirty_causes",
+        causes_json(g, arm), "calls_per_sample", measure_calls(g, arm), "checked_samples",
         arm->checked);
     if (verified) add_timing(entry, run, g, arm);
     return entry;

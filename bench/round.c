@@ -2,11 +2,12 @@
  *
  * Order within a round is a Williams square over a fresh random permutation of the arms for each
  * block of rounds: over a whole block every arm stands at every place, and after every other,
- * equally often (over other numbers of rounds: nearly). The sham arm is one kernel entered a second
- * time under no name; what separates it from its twin is noise. What makes a round dirty is in
- * evidence.h. The timed calls are checked calls: before each of them one row of Q changes its sign,
- * so that no answer of an earlier call is right again, and of some samples the last call's row is
- * judged. */
+ * equally often (over other numbers of rounds: nearly). Whole rounds and those in which the
+ * slowest arms rest are balanced each for themselves, and mixed evenly. The sham arm is one kernel
+ * entered a second time under no name; what separates it from its twin is noise. What makes a
+ * round dirty is in evidence.h. The timed calls are checked calls: before each of them one row of
+ * Q changes its sign, so that no answer of an earlier call is right again, and of some samples the
+ * last call's row is judged. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -23,11 +24,11 @@ typedef struct timing {
     ref_inputs *in;
     anchor *anchors;
     void *scratch; /* one for all arms, as large as the largest needs: they run one at a time */
-    int arm[MEASURE_ARMS + 1]; /* which arm stands behind each competitor */
+    int arm[MEASURE_ARMS + 1]; /* which arm stands behind each competitor; those that rest last */
     bool sham[MEASURE_ARMS + 1];
-    int places;
-    uint64_t moves;  /* rows of Q moved so far */
-    ref_place moved; /* the last of them */
+    int awake, places; /* competitors that never rest; all */
+    uint64_t moves;    /* rows of Q moved so far */
+    ref_place moved;   /* the last of them */
 } timing;
 
 /* ---- timed calls ---------------------------------------------------------------------- */
@@ -68,26 +69,47 @@ static void judge_sample(timing *t, measure_arm *arm)
 }
 
 /* A sample of one arm in round r, in nanoseconds per call. Checked at random while that costs
- * little, and at the latest in the sixth round. */
+ * little, and at the latest in the sixth round; an arm that rests, in its first. */
 static double time_sample(timing *t, int place, int r)
 {
     measure_group *g = t->g;
     measure_arm *arm = &g->arms[t->arm[place]];
     bool chosen = g->cost.checks_s < check_share * g->cost.timed_s &&
                   ref_random(g->seed ^ 0x72, t->moves) % 4 == 0;
-    bool due = r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
+    bool due = arm->rests || r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
     bool checked = !t->sham[place] && (chosen || (due && !arm->checked));
     double begin = roof_now();
     if (checked) ref_poison_outputs(t->in);
     g->cost.checks_s += roof_now() - begin;
+    int calls = measure_calls(g, arm);
     if (g->calls > 1) time_calls(t, arm->kernel, 1); /* caches forget the others */
-    double seconds = time_calls(t, arm->kernel, g->calls), end = roof_now();
+    double seconds = time_calls(t, arm->kernel, calls), end = roof_now();
     if (checked) judge_sample(t, arm);
     g->cost.checks_s += roof_now() - end;
-    return seconds * 1e9 / g->calls;
+    return seconds * 1e9 / calls;
 }
 
 /* ---- rounds --------------------------------------------------------------------------- */
+
+/* How many rounds of a kind were tried, or of those, with `clean`, were clean. */
+static int count_rounds(const measure_group *g, bool whole, bool clean)
+{
+    int count = 0;
+    for (int r = 0; r < g->tried; r++)
+        count += g->round[r].whole == whole && (!clean || g->round[r].cause == EVIDENCE_CLEAN);
+    return count;
+}
+
+/* Is the next round a whole one? Whole rounds keep their share of the clean ones, until as many as
+ * planned were clean or twice as many were tried. */
+static bool next_is_whole(const timing *t)
+{
+    const measure_group *g = t->g;
+    int clean = count_rounds(g, true, true);
+    if (t->awake == t->places) return true;
+    return clean < g->whole && count_rounds(g, true, false) < 2 * g->whole &&
+           clean * g->rounds <= g->clean * g->whole;
+}
 
 /* The order of round r over a fresh permutation per block of rounds: a Williams square (0, 1, n-1,
  * 2, n-2 ..., shifted by one each round, every other block reversed), in which every competitor
@@ -110,9 +132,11 @@ static void order_of_round(const measure_group *g, int r, int *order, int places
 static void time_arms(timing *t, int r)
 {
     measure_group *g = t->g;
-    int order[MEASURE_ARMS + 1];
-    order_of_round(g, r, order, t->places);
-    for (int i = 0; i < t->places; i++) {
+    bool whole = g->round[r].whole;
+    int order[MEASURE_ARMS + 1], places = whole ? t->places : t->awake;
+    order_of_round(g, count_rounds(g, whole, false), order, places);
+    for (int a = 0; a < g->arm_count; a++) g->arms[a].ns[r] = NAN;
+    for (int i = 0; i < places; i++) {
         int place = order[i];
         double begin = roof_now(), checks = g->cost.checks_s;
         double ns = time_sample(t, place, r);
@@ -138,7 +162,7 @@ static void time_round(timing *t, int r, double began)
     measure_group *g = t->g;
     measure_round *round = &g->round[r];
     double begin = roof_now(), moved = 0;
-    *round = (measure_round){.at_s = begin - began};
+    *round = (measure_round){.whole = next_is_whole(t), .at_s = begin - began};
     if (t->anchors) round->anchors = anchor_read(t->anchors);
     evidence before = evidence_now();
     time_arms(t, r);
@@ -159,7 +183,7 @@ int measure_samples(const measure_group *g, const double *ns, double *to)
 {
     int count = 0;
     for (int r = 0; r < g->tried; r++) {
-        if (!measure_counts(g, r)) continue;
+        if (!measure_counts(g, r) || isnan(ns[r])) continue;
         if (to) to[count] = ns[r];
         count++;
     }
@@ -185,28 +209,36 @@ static bool start_timing(measure_group *g, timing *t)
 {
     int64_t largest = 0;
     *t = (timing){.g = g};
+    if (g->sham < 0) return false;
     for (int a = 0; a < g->arm_count; a++) {
         if (!measure_is_timed(&g->arms[a])) continue;
         int64_t bytes = attn_scratch_bytes(g->arms[a].kernel, &g->problem, g->threads);
         largest = bytes > largest ? bytes : largest;
-        t->arm[t->places++] = a;
+        if (!g->arms[a].rests) t->arm[t->awake++] = a;
     }
-    if (t->places == 0) return false;
-    t->arm[t->places] = g->sham, t->sham[t->places++] = true;
+    t->arm[t->awake] = g->sham, t->sham[t->awake++] = true;
+    t->places = t->awake;
+    for (int a = 0; a < g->arm_count; a++)
+        if (measure_is_timed(&g->arms[a]) && g->arms[a].rests) t->arm[t->places++] = a;
     t->scratch = aligned_alloc(4096, (size_t)largest / 4096 * 4096 + 4096);
     t->in = ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed);
     t->anchors = anchor_new(g->arms[g->sham].kernel->isa, ref_inputs_bytes(&g->problem),
-                            anchor_share / 6 * measure_round_seconds(g));
+                            anchor_share / 6 * measure_round_seconds(g, false));
     return t->scratch && t->in;
 }
 
-void measure_run(measure_group *g, const measure_hooks *hooks)
+static bool is_over(const measure_group *g, int clean)
+{
+    return g->clean >= clean || g->tried >= 2 * clean || narrow_enough(g);
+}
+
+void measure_run(measure_group *g, int clean, const measure_hooks *hooks)
 {
     timing t;
+    if (is_over(g, clean)) return;
     bool ready = start_timing(g, &t);
-    for (int i = 0; ready && i < t.places - 1; i++) time_calls(&t, g->arms[t.arm[i]].kernel, 1);
-    while (ready && g->clean < g->rounds && g->tried < 2 * g->rounds && !narrow_enough(g) &&
-           !hooks->stop(g, g->tried)) {
+    for (int i = 0; ready && i < t.awake - 1; i++) time_calls(&t, g->arms[t.arm[i]].kernel, 1);
+    while (ready && !is_over(g, clean) && !hooks->stop(g)) {
         time_round(&t, g->tried, hooks->began);
         g->tried++;
         if (hooks->keep) hooks->keep(g, g->tried - 1);

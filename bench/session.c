@@ -1,4 +1,6 @@
-/* session.c: checks, roofs and rounds of all groups, in order. */
+/* session.c: checks, roofs and rounds of all groups. The groups take turns, a few rounds at a time:
+ * a shared machine is faster for one minute and slower for the next, and each group should see
+ * both. */
 #include "bench/session.h"
 
 #include <math.h>
@@ -8,6 +10,8 @@
 #include "bench/command.h"
 #include "bench/machine.h"
 #include "bench/roof.h"
+
+enum { PASSES = MEASURE_LEAST_ROUNDS }; /* how often every group has its turn */
 
 /* ---- roofs ---------------------------------------------------------------------------- */
 
@@ -70,25 +74,28 @@ void session_prepare(session *s)
     command_progress_end();
 }
 
-static double planned_seconds, done_seconds;
+static const session *running;
+static double planned_seconds;
 
 /* Asked before every round: shows how far the run is, and whether it was interrupted. */
-static bool stop_before(const measure_group *g, int round)
+static bool stop_before(const measure_group *g)
 {
-    command_progress(g->key, done_seconds + round * measure_round_seconds(g), planned_seconds);
+    double done = 0;
+    for (int i = 0; i < running->group_count; i++)
+        done += measure_done_seconds(&running->groups[i]);
+    command_progress(g->key, done, planned_seconds);
     return command_interrupted();
 }
 
 void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
 {
     measure_hooks hooks = {s->began, stop_before, keep};
-    planned_seconds = planned, done_seconds = 0;
-    for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
-        measure_group *g = &s->groups[i];
-        measure_roofs(s, g);
-        measure_run(g, &hooks);
-        measure_roofs(s, g);
-        done_seconds += g->rounds * measure_round_seconds(g);
+    running = s, planned_seconds = planned;
+    for (int turn = 0; turn < PASSES * s->group_count && !command_interrupted(); turn++) {
+        int pass = turn / s->group_count;
+        measure_group *g = &s->groups[turn % s->group_count];
+        if (pass == 0 || pass == PASSES - 1) measure_roofs(s, g);
+        measure_run(g, (g->rounds * (pass + 1) + PASSES - 1) / PASSES, &hooks);
     }
     command_progress_end();
 }

@@ -32,9 +32,15 @@ static void run_tired(const attn_problem *p, const attn_tensors *t, attn_slice s
     if (slices_done++ < 6 * p->q_heads) honest->run(p, t, s, scratch);
 }
 
-static bool never(const measure_group *g, int round)
+/* Right, and far behind. */
+static void run_late(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
 {
-    (void)g, (void)round;
+    for (int again = 0; again < 30; again++) honest->run(p, t, s, scratch);
+}
+
+static bool never(const measure_group *g)
+{
+    (void)g;
     return false;
 }
 
@@ -45,7 +51,7 @@ static measure_group *measured(attn_kernel *kernel)
     g.arms[0].kernel = honest, g.arms[1].kernel = kernel, g.arm_count = kernel ? 2 : 1;
     measure_prepare(&g, NULL, INT64_C(1) << 30);
     measure_plan(&g, 1, 1, 6);
-    measure_run(&g, &(measure_hooks){roof_now(), never, NULL});
+    measure_run(&g, g.rounds, &(measure_hooks){roof_now(), never, NULL});
     return &g;
 }
 
@@ -85,6 +91,54 @@ static void a_kernel_that_gives_up_is_void(void **state)
     const measure_group *g = measured(&kernel);
     assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
     assert_true(g->arms[1].checked >= 1);
+}
+
+/* ---- rounds in which the slowest rest --------------------------------------------------- */
+
+static void a_kernel_far_behind_rests(void **state)
+{
+    (void)state;
+    static measure_group g;
+    attn_kernel late = *honest;
+    late.name = "late", late.run = run_late;
+    g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
+    g.arms[0].kernel = honest, g.arms[1].kernel = &late, g.arm_count = 2;
+    measure_prepare(&g, NULL, INT64_C(1) << 30);
+    measure_plan(&g, 1, 1000, 0);
+    assert_true(g.arms[1].rests && !g.arms[0].rests);
+    assert_int_equal(g.rounds, MEASURE_USUAL_ROUNDS); /* where time is plenty, nobody does */
+    assert_int_equal(g.whole, g.rounds);
+    double whole = measure_round_seconds(&g, true), light = measure_round_seconds(&g, false);
+    measure_plan(&g, 1, 6 * whole + 6.5 * light, 0);
+    assert_int_equal(g.rounds, 12);
+    assert_int_equal(g.whole, 6);
+    measure_plan(&g, 1, 8.5 * whole + 22 * light, 0);
+    assert_int_equal(g.rounds, MEASURE_USUAL_ROUNDS);
+    assert_int_equal(g.whole, 8);
+    measure_plan(&g, 1, 6 * whole + 6.5 * light, 0);
+    for (int turn = 1; turn <= 6; turn++)
+        measure_run(&g, 2 * turn, &(measure_hooks){roof_now(), never, NULL});
+    int fast = measure_samples(&g, g.arms[0].ns, NULL);
+    int slow = measure_samples(&g, g.arms[1].ns, NULL);
+    assert_true(fast >= MEASURE_LEAST_ROUNDS && slow > 0 && slow < fast);
+    assert_true(g.round[0].whole);
+    assert_true(!g.round[1].whole || g.round[0].cause != EVIDENCE_CLEAN);
+    assert_int_equal(g.arms[1].verdict.status, VERIFY_PASS);
+    assert_true(g.arms[1].checked >= 1);
+}
+
+static void with_a_width_nobody_rests(void **state)
+{
+    (void)state;
+    static measure_group g;
+    g = (measure_group){.arm_count = 2, .sham = 0, .calls = 1, .width = 0.01};
+    for (int a = 0; a < 2; a++) {
+        g.arms[a].kernel = honest, g.arms[a].verdict.status = VERIFY_PASS;
+        g.arms[a].call_seconds = a ? 1 : 0.01;
+    }
+    measure_plan(&g, 1, 20, 0);
+    assert_false(g.arms[1].rests);
+    assert_int_equal(g.whole, g.rounds);
 }
 
 /* ---- dirty rounds ---------------------------------------------------------------------- */
@@ -138,9 +192,13 @@ int main(void)
 {
     honest = attn_find("naive_scalar");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(right_kernels_are_timed),        cmocka_unit_test(a_cached_answer_is_void),
-        cmocka_unit_test(a_kernel_that_gives_up_is_void), cmocka_unit_test(every_cause_is_told),
+        cmocka_unit_test(right_kernels_are_timed),
+        cmocka_unit_test(a_cached_answer_is_void),
+        cmocka_unit_test(a_kernel_that_gives_up_is_void),
+        cmocka_unit_test(every_cause_is_told),
         cmocka_unit_test(a_busy_host_keeps_its_rounds),
+        cmocka_unit_test(a_kernel_far_behind_rests),
+        cmocka_unit_test(with_a_width_nobody_rests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,8 @@ OPTIONAL_NUMBERS = """bound_share max_abs_error flops bytes scratch_bytes median
     ci_high_ns min_ns rounds dirty gflops peak_gflops peak_fraction bandwidth_gbps
     bandwidth_fraction""".split()
 RESULT_DEFAULTS = dict.fromkeys(OPTIONAL_NUMBERS) | {
-    "void_reason": None, "samples": [], "sham_samples": [], "at_s": [], "anchors": {},
+    "void_reason": None, "samples": [], "sample_rounds": None, "sham_samples": [], "at_s": [],
+    "anchors": {},
     "dirty_causes": {}, "dirty_rounds": [], "read_gbps": None}
 RUN_DEFAULTS = {"preset": None, "seed": None, "elapsed_s": None, "noise_floor": None,
                 "smallest_effect": None, "peaks": [], "read_gbps": [], "skipped": [],
@@ -238,6 +239,7 @@ def check_result(raw, where):
             raise BadInput(f"{where}: \"{name}\" is {value!r} although the result is verified")
     result.samples = check_series(result.samples, "samples", where)
     count = len(result.samples)
+    result.sample_rounds = check_rounds(result.sample_rounds, count, where)
     result.at_s = check_series(result.at_s, "at_s", where, count, 0)
     result.sham_samples = check_series(result.sham_samples, "sham_samples", where, count)
     check_fields(raw, {name: dict for name in ("anchors", "dirty_causes") if name in raw}, where)
@@ -247,6 +249,16 @@ def check_result(raw, where):
     check_fields(result.dirty_causes, dict.fromkeys(result.dirty_causes, int),
                  f"{where}: dirty_causes")
     return result
+
+
+def check_rounds(values, count, where):
+    """The rounds that `count` samples are of: rising whole numbers, or all of them from 0 on."""
+    if values is None:
+        return list(range(count))
+    good = isinstance(values, list) and all(type(value) is int for value in values)
+    if not (good and len(values) == count and all(a < b for a, b in zip([-1, *values], values))):
+        raise BadInput(f"{where}: \"sample_rounds\" must hold {count} rising numbers from 0 on")
+    return values
 
 
 def check_series(values, name, where, count=None, least=None):

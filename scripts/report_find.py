@@ -136,7 +136,7 @@ def round_groups(run):
     """
     found, place = [], 0
     for (problem, threads), results in groups_of(run).items():
-        count = len(results[0].samples)
+        count = max(len(r.samples) for r in results)    # the slowest rest in some rounds
         results = [r for r in results if len(r.samples) == count]
         if not count:
             continue

@@ -40,9 +40,10 @@ def ratio(slow, fast):
     Kernels timed in the same rounds are compared round by round; others by the ends of their own
     intervals, which is cautious.
     """
-    same_rounds = (slow.problem, slow.threads) == (fast.problem, fast.threads)
-    if same_rounds and len(slow.samples) == len(fast.samples) > 0:
-        rounds = sorted(a / b for a, b in zip(slow.samples, fast.samples))
+    slow_rounds, fast_rounds = (dict(zip(r.sample_rounds, r.samples)) for r in (slow, fast))
+    same = (slow.problem, slow.threads) == (fast.problem, fast.threads)
+    if same and (shared := slow_rounds.keys() & fast_rounds):
+        rounds = sorted(slow_rounds[r] / fast_rounds[r] for r in shared)
         ranks = median_ranks(len(rounds))
         low, high = (rounds[ranks[0]], rounds[ranks[1]]) if ranks else (None, None)
         return Ratio(middle(rounds), low, high, rounds)

@@ -359,6 +359,7 @@ class ReportTest(unittest.TestCase):
             "results[2]: \"samples\"": lambda d: d["results"][2].update(samples=[0]),
             "'q8' is not a problem key": lambda d: d["results"][0].update(problem="q8"),
             "\"at_s\" holds 1 numbers": lambda d: d["results"][0].update(at_s=[1]),
+            "must hold 20 rising": lambda d: d["results"][0].update(sample_rounds=[0, 3, 3]),
             "\"sham_samples\" must": lambda d: d["results"][0].update(sham_samples=[-1]),
             "dirty_rounds[0]: \"cause\"": lambda d: d["results"][0].update(
                 dirty_rounds=[{"at_s": 1.5}]),

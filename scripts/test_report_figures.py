@@ -84,6 +84,15 @@ class FiguresTest(unittest.TestCase):
         document.accepted = 0.01, 100    # six rounds give p = 0.03 at best
         self.assertEqual(stats.claim(document, stats.ratio(slow, fast)), "undecided")
 
+    def test_a_kernel_that_rested_is_compared_in_its_own_rounds(self):
+        slow, fast = curve("a", {512: 8000}, rounds=6)[0], curve("b", {512: 1000}, rounds=20)[0]
+        slow.sample_rounds = [0, 3, 6, 10, 13, 19]
+        slow.samples = [9 * fast.samples[r] for r in slow.sample_rounds]
+        measured = stats.ratio(slow, fast)
+        for value in (measured.value, measured.low, measured.high):
+            self.assertAlmostEqual(value, 9)
+        self.assertEqual(len(measured.rounds), 6)
+
     def test_crossover_lies_where_the_lines_meet(self):
         lengths = (64, 128, 256, 512, 1024)
         curves = {"square": curve("square", {n: n * n for n in lengths}),
