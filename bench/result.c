@@ -34,13 +34,16 @@ static int sham_ratios(const measure_group *g, double *ratios)
 
 double result_noise_floor(const result_run *run)
 {
-    double *all = malloc(((size_t)run->group_count * MEASURE_TRIES + 1) * sizeof *all), floor = -1;
-    int count = 0;
-    if (!all) return -1;
-    for (int i = 0; i < run->group_count; i++) count += sham_ratios(&run->groups[i], all + count);
-    for (int r = 0; r < count; r++) all[r] = fabs(all[r]);
-    if (count) floor = stats_quantile(all, count, 0.95);
-    free(all);
+    double *found = malloc(((size_t)run->group_count + 1) * sizeof *found), floor = -1;
+    double ratios[MEASURE_TRIES];
+    int groups = 0;
+    if (!found) return -1;
+    for (int i = 0; i < run->group_count; i++) {
+        int count = sham_ratios(&run->groups[i], ratios);
+        if (count) found[groups++] = fabs(stats_of(ratios, count).median);
+    }
+    if (groups) floor = stats_quantile(found, groups, 0.95);
+    free(found);
     return floor;
 }
 

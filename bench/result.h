@@ -38,7 +38,7 @@ typedef struct result_run {
 /* Q, K, V and O once, 4 bytes each. */
 double result_bytes(const attn_problem *problem);
 
-/* 95th percentile of |ln(sham / twin)| over all rounds; negative if there is none. */
+/* 95th percentile over groups of |median of ln(sham / twin)|; negative if there is none. */
 double result_noise_floor(const result_run *run);
 
 /* The smallest difference that this run may claim: the larger of 1 % and the noise floor. */
