@@ -14,7 +14,7 @@
 #include "bench/launch.h"
 #include "reference/reference.h"
 
-enum { USUAL_LAUNCHES = 9, USUAL_ROUNDS = 6, ORDERS = 6, MOST_WORDS = 32 };
+enum { USUAL_LAUNCHES = 9, ORDERS = 6, MOST_WORDS = 32 };
 
 typedef struct session {
     const char *binary[2];
@@ -75,14 +75,22 @@ static json_t *read_result(const session *s, int build, int code)
     return NULL;
 }
 
+/* What every launch of bench gets, into argv; returns how many words. */
+static int bench_words(const session *s, const char *argv[MOST_WORDS + 8])
+{
+    int count = 0;
+    add_word(argv, &count, "attest"), add_word(argv, &count, "bench");
+    for (int w = 0; w < s->word_count; w++) add_word(argv, &count, s->words[w]);
+    return count;
+}
+
 /* One launch of a build; NULL after a message, or if it was interrupted. */
 static json_t *launch(const session *s, int build, int cycle)
 {
-    const char *argv[MOST_WORDS + 8] = {"attest", "bench"};
+    const char *argv[MOST_WORDS + 8] = {NULL};
     char seed[32];
-    int count = 2;
+    int count = bench_words(s, argv);
     snprintf(seed, sizeof seed, "%lld", (long long)s->seed + cycle);
-    for (int w = 0; w < s->word_count; w++) add_word(argv, &count, s->words[w]);
     add_word(argv, &count, "--seed"), add_word(argv, &count, seed);
     add_word(argv, &count, "--json"), add_word(argv, &count, s->folder.result);
     if (s->no_roofs[build]) add_word(argv, &count, "--no-roofs");
@@ -90,17 +98,22 @@ static json_t *launch(const session *s, int build, int cycle)
     return command_interrupted() ? NULL : read_result(s, build, code);
 }
 
-/* Asks a build for its options; an error if it is no attest. */
+/* Asks a build for its options, and whether it takes ours; an error if it is no attest. Base is
+ * asked first, so that a mistyped option is an error of usage, whoever is launched first. */
 static int ask_options(session *s, int build)
 {
-    char *const argv[] = {"attest", "bench", "--help", NULL};
-    int code = launch_run(s->binary[build], argv, &s->folder);
+    char *const help[] = {"attest", "bench", "--help", NULL};
+    const char *list[MOST_WORDS + 8] = {NULL};
+    int code = launch_run(s->binary[build], help, &s->folder);
     if (code != EXIT_RIGHT) return launch_failed(s, build, code);
     if (!launch_said(&s->folder, "attest bench"))
         return command_error("ab: %.200s is no attest: bench --help says nothing of it",
                              s->binary[build]);
     s->no_roofs[build] = launch_said(&s->folder, "--no-roofs");
-    return EXIT_RIGHT;
+    if (!launch_said(&s->folder, "--benchmark_filter")) return EXIT_RIGHT; /* nor a list */
+    list[bench_words(s, list)] = "--benchmark_list_tests"; /* reads all options, measures nothing */
+    code = launch_run(s->binary[build], (char *const *)list, &s->folder);
+    return code == EXIT_RIGHT ? EXIT_RIGHT : launch_failed(s, build, code);
 }
 
 /* ---- cycles --------------------------------------------------------------------------- */

@@ -425,7 +425,9 @@ class Ab(Folder):
                 ("not both", "ab", old, old, "--budget", "60s", "--rounds", "6"),
                 ("60s", "ab", old, old, "--budget", "soon"),
                 ("/no/such/folder", "ab", old, old, "--json", "/no/such/folder/x"),
-                ("/no/such/folder", "ab", old, old, "--markdown", "/no/such/folder/x")):
+                ("/no/such/folder", "ab", old, old, "--markdown", "/no/such/folder/x"),
+                ("unknown kernel", "ab", ATTEST, ATTEST, "--kernels", "none", "--gate", "3"),
+                ('--threads is "0"', "ab", ATTEST, ATTEST, "--threads", "0", "--gate", "3")):
             with self.subTest(words=words):
                 self.refused(hint, *words)
         self.assertFalse(os.path.exists(self.path("log")))
