@@ -223,6 +223,7 @@ class Compare(Folder):
                 ('no "median_ns"', base, self.write("half.json", half)),
                 ('"0x10" in base, "0x11" in new', base, other), ("compare --machines", base, other),
                 ("0x11", base, "--", base, other),
+                ('"0x10" in base, "0x11" in base', base, other, "--", base),
                 ("in common", base, self.write("none.json", run_file(results=[]))),
                 ("--gate", base, base, "--gate", "x"),
                 ("no gate", "--machines", base, base, "--gate", "3"),
