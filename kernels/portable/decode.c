@@ -420,11 +420,11 @@ static void decode_run(const attn_problem *p, const attn_tensors *t, attn_slice 
     for (int64_t x = 0; x < count; x++) {
         decode_row *r = &rows[x];
         if (has_nan(r, p->v_dim)) decode_pass(p, slice, r, 1, true); /* no other row may notice */
-        float *partial = slice.partial + x * (p->v_dim + 2);
         if (!slice.partial) {
             write_row(p, &r->view, r->i, r->o, r->max, r->sum);
             continue;
         }
+        float *partial = slice.partial + x * (p->v_dim + 2);
         for (int64_t c = 0; c < p->v_dim; c++) partial[c] = r->o[c];
         partial[p->v_dim] = r->max, partial[p->v_dim + 1] = r->sum;
     }
