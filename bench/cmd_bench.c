@@ -262,7 +262,8 @@ static int run_bench(session *s, const bench_options *o, int argc, char **argv)
     bool journalled = o->json && !command_is_stream(o->json);
     if (o->resume && journal_resume(o->json, s, argc, argv)) return EXIT_USAGE;
     if (journalled && !o->resume && journal_start(o->json, s, argc, argv)) return EXIT_USAGE;
-    session_measure(s, planned, journalled ? journal_keep : NULL);
+    session_measure(s, planned, o->fixed_rounds ? INFINITY : o->budget_s,
+                    journalled ? journal_keep : NULL);
     result_run run = run_of(s, o, argc, argv);
     return finish(&run, o);
 }

@@ -12,6 +12,7 @@
 #include "bench/roof.h"
 
 enum { PASSES = MEASURE_LEAST_ROUNDS }; /* how often every group has its turn */
+static const double patience = 1.25; /* times the budget, on a host where many rounds are dirty */
 
 /* ---- roofs ---------------------------------------------------------------------------- */
 
@@ -74,23 +75,29 @@ void session_prepare(session *s)
     command_progress_end();
 }
 
-static const session *running;
-static double planned_seconds;
+static struct {
+    const session *session;
+    double planned, until; /* seconds; roof_now() when patience ends */
+} running;
 
-/* Asked before every round: shows how far the run is, and whether it was interrupted. */
+/* Asked before every round: shows how far the run is, and whether it was interrupted or has taken
+ * too long. */
 static bool stop_before(const measure_group *g)
 {
     double done = 0;
-    for (int i = 0; i < running->group_count; i++)
-        done += measure_done_seconds(&running->groups[i]);
-    command_progress(g->key, done, planned_seconds);
-    return command_interrupted();
+    for (int i = 0; i < running.session->group_count; i++)
+        done += measure_done_seconds(&running.session->groups[i]);
+    command_progress(g->key, done, running.planned);
+    return command_interrupted() ||
+           (g->clean >= MEASURE_LEAST_ROUNDS && roof_now() > running.until);
 }
 
-void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
+void session_measure(session *s, double planned, double budget,
+                     void (*keep)(const measure_group *, int))
 {
     measure_hooks hooks = {s->began, stop_before, keep};
-    running = s, planned_seconds = planned;
+    running.session = s, running.planned = planned;
+    running.until = roof_now() + patience * budget;
     for (int turn = 0; turn < PASSES * s->group_count && !command_interrupted(); turn++) {
         int pass = turn / s->group_count;
         measure_group *g = &s->groups[turn % s->group_count];

@@ -27,8 +27,10 @@ typedef struct session {
 void session_prepare(session *s);
 
 /* Measures all groups from where they stand, with a progress bar over `planned` seconds; `keep` is
- * told after each round (or NULL). Ends early when command_interrupted(). */
-void session_measure(session *s, double planned, void (*keep)(const measure_group *, int round));
+ * told after each round (or NULL). Ends early when command_interrupted(), and where more than a
+ * quarter above `budget` seconds (or INFINITY) was taken, for groups with an interval. */
+void session_measure(session *s, double planned, double budget,
+                     void (*keep)(const measure_group *, int round));
 
 void session_end(session *s);
 

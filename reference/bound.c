@@ -145,8 +145,8 @@ static void key_errors(const attn_problem *p, const attn_tensors *t, const float
     }
 }
 
-/* Fills the sums of e over the selected keys and the sink. */
-static void sum_errors(const attn_problem *p, double sink, row_error *e, const ref_row *row)
+/* Fills row->moved of the selected keys, and the sums of e over them and the sink. */
+static void sum_errors(const attn_problem *p, double sink, row_error *e, ref_row *row)
 {
     if (sink != -INFINITY) {
         e->sink_tau = e->largest_tau = tau_of(e, row->largest, sink, fabs(sink));
@@ -157,6 +157,7 @@ static void sum_errors(const attn_problem *p, double sink, row_error *e, const r
     for (int64_t j = 0; j < p->kv_len; j++) {
         if (!row->selected[j]) continue;
         double log_weight = row->score[j] - row->lse;
+        row->moved[j] = moved_weight(log_weight, row->tau[j]);
         e->normaliser += exp(log_weight - row->tau[j]);
         e->growth += exp(log_weight + row->tau[j]);
         e->largest_tau = fmax(e->largest_tau, row->tau[j]);
@@ -164,28 +165,51 @@ static void sum_errors(const attn_problem *p, double sink, row_error *e, const r
     e->band_weight = p->select == ATTN_SOFTMAX ? 0 : band_weight(p, row);
 }
 
-static void bound_column(const attn_problem *p, const float *v, int64_t v_row, const row_error *e,
-                         int64_t c, ref_row *row)
+/* What the keys add to some columns of a row. */
+enum { COLUMNS = 32 };
+typedef struct column_sums {
+    double moved[COLUMNS], absolute[COLUMNS]; /* sum p (e^tau - 1) |v - o|, sum p |v| */
+    double hull[COLUMNS], largest[COLUMNS];   /* max |v - o|, max |v| */
+} column_sums;
+
+/* Every sum runs over the keys in order, so the columns of a key may be taken together. */
+static void sum_columns(const attn_problem *p, const float *v, int64_t v_row, const row_error *e,
+                        const double *o, int columns, const ref_row *row, column_sums *sums)
 {
-    double o = row->out[c], n = (double)p->kv_len;
-    double moved = e->sink_moved * fabs(o), hull = row->sink_weight > 0 ? fabs(o) : 0;
-    double absolute = 0, largest = 0;
+    for (int c = 0; c < columns; c++) {
+        sums->moved[c] = e->sink_moved * fabs(o[c]);
+        sums->hull[c] = row->sink_weight > 0 ? fabs(o[c]) : 0;
+        sums->absolute[c] = sums->largest[c] = 0;
+    }
     for (int64_t j = 0; j < p->kv_len; j++) {
         if (!row->visible[j]) continue;
-        double x = v[j * v_row + c], apart = fabs(x - o);
-        if (row->selected[j] || e->band_weight > 0) hull = fmax(hull, apart);
-        if (!row->selected[j]) continue;
-        if (apart > 0) moved += moved_weight(row->score[j] - row->lse, row->tau[j]) * apart;
-        absolute += row->weight[j] * fabs(x);
-        largest = fmax(largest, fabs(x));
+        const float *x = v + j * v_row;
+        bool selected = row->selected[j], reaches = selected || e->band_weight > 0;
+        double moved = row->moved[j], weight = row->weight[j];
+        for (int c = 0; reaches && c < columns; c++) {
+            double apart = fabs(x[c] - o[c]);
+            sums->hull[c] = apart > sums->hull[c] ? apart : sums->hull[c];
+        }
+        for (int c = 0; selected && c < columns; c++) {
+            double apart = fabs(x[c] - o[c]), size = fabs((double)x[c]);
+            sums->moved[c] += apart > 0 ? moved * apart : 0;
+            sums->absolute[c] += weight * size;
+            sums->largest[c] = size > sums->largest[c] ? size : sums->largest[c];
+        }
     }
+}
+
+static void bound_column(const attn_problem *p, const row_error *e, const column_sums *sums, int at,
+                         int64_t c, ref_row *row)
+{
+    double o = row->out[c], n = (double)p->kv_len, hull = sums->hull[at];
     double gamma = gamma_of((double)e->claims->sum_height, e->u);
     double terms[REF_TERMS] = {
-        [REF_SCORES] = (e->normaliser > 0 ? fmin(moved / e->normaliser, hull) : hull) +
+        [REF_SCORES] = (e->normaliser > 0 ? fmin(sums->moved[at] / e->normaliser, hull) : hull) +
                        2 * e->band_weight * hull,
-        [REF_SUMS] = gamma * (absolute + fabs(o)),
+        [REF_SUMS] = gamma * (sums->absolute[at] + fabs(o)),
         [REF_ROUNDING] = 3 * e->u * fabs(o),
-        [REF_UNDERFLOW] = 2 * n * e->claims->flush * largest + n * 0x1p-126,
+        [REF_UNDERFLOW] = 2 * n * e->claims->flush * sums->largest[at] + n * 0x1p-126,
     };
     if (row->lse == -INFINITY) terms[REF_UNDERFLOW] = 0; /* no key: exactly +0 */
     row->out_bound[c] = 0;
@@ -193,6 +217,17 @@ static void bound_column(const attn_problem *p, const float *v, int64_t v_row, c
     for (int x = 0; x < REF_TERMS; x++) {
         row->out_bound[c] += terms[x];
         if (terms[x] > terms[row->out_term[c]]) row->out_term[c] = (ref_term)x;
+    }
+}
+
+static void bound_columns(const attn_problem *p, const float *v, int64_t v_row, const row_error *e,
+                          ref_row *row)
+{
+    for (int64_t c = 0; c < p->v_dim; c += COLUMNS) {
+        column_sums sums;
+        int columns = p->v_dim - c < COLUMNS ? (int)(p->v_dim - c) : COLUMNS;
+        sum_columns(p, v + c, v_row, e, row->out + c, columns, row, &sums);
+        for (int at = 0; at < columns; at++) bound_column(p, e, &sums, at, c + at, row);
     }
 }
 
@@ -234,7 +269,7 @@ void ref_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
     row_error e = {.claims = claims, .u = u};
     key_errors(p, t, q, k, &e, row);
     sum_errors(p, sink, &e, row);
-    for (int64_t c = 0; c < p->v_dim; c++) bound_column(p, v, t->v.row_stride, &e, c, row);
+    bound_columns(p, v, t->v.row_stride, &e, row);
     if (p->weights == ATTN_WEIGHTS_NORMALISED) bound_weights(p, &e, row);
     row->lse_bound = bound_lse(p, &e, row);
 }

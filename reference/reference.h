@@ -30,8 +30,8 @@ typedef struct ref_row {
     uint8_t *visible;                /* [kv_len] */
     /* Work of the reference, [kv_len] each: raw and capped score, bias (ALiBi plus mask) and
      * the sum of their absolute values, masked score, weight, sum of absolute products (A_j), error
-     * exponent (tau_j), and whether the key was selected. */
-    double *raw, *capped, *bias, *bias_size, *score, *weight, *magnitude, *tau;
+     * exponent (tau_j), what it may move the weight by, and whether the key was selected. */
+    double *raw, *capped, *bias, *bias_size, *score, *weight, *magnitude, *tau, *moved;
     uint8_t *selected;
     double sink_weight, largest; /* P of the sink; largest selected score, sink included */
     void *memory;

@@ -44,33 +44,49 @@ static const ref_buffer *buffer_of(const run *r, int o)
 
 /* ---- scratch -------------------------------------------------------------------------- */
 
+/* The scratch of one thread: `used` bytes that are the kernel's, then a page that is nobody's. */
+typedef struct thread_scratch {
+    int64_t first, stride, used;
+} thread_scratch;
+
+static thread_scratch scratch_of(const run *r)
+{
+    int64_t first = attn_partial_bytes(r->c.kernel, r->c.p);
+    return (thread_scratch){.first = first,
+                            .stride = attn_scratch_bytes(r->c.kernel, r->c.p, 1) - first,
+                            .used = r->c.kernel->scratch_bytes(r->c.p)};
+}
+
+static void fill(char *memory, int64_t begin, int64_t end, int32_t value)
+{
+    for (int64_t x = begin; x + 4 <= end; x += 4) memcpy(memory + x, &value, 4);
+}
+
 static void poison_scratch(run *r)
 {
-    int32_t fill = has(&r->c, VERIFY_POISON_SCRATCH) ? REF_CANARY : 0;
-    int64_t used = r->c.kernel->scratch_bytes(r->c.p);
-    int64_t partial = attn_partial_bytes(r->c.kernel, r->c.p);
-    int64_t stride = attn_scratch_bytes(r->c.kernel, r->c.p, 1) - partial;
-    for (int64_t x = 0; x + 4 <= r->scratch_bytes; x += 4) {
-        bool theirs = x < partial || (x - partial) % stride < used;
-        memcpy(r->scratch + x, theirs ? &fill : &(int32_t){REF_CANARY}, 4);
+    int32_t poison = has(&r->c, VERIFY_POISON_SCRATCH) ? REF_CANARY : 0;
+    thread_scratch s = scratch_of(r);
+    fill(r->scratch, 0, s.first, poison);
+    for (int64_t at = s.first; at < r->scratch_bytes; at += s.stride) {
+        int64_t theirs = (s.used + 3) / 4 * 4;
+        fill(r->scratch, at, at + theirs, poison);
+        fill(r->scratch, at + theirs, at + s.stride, REF_CANARY);
     }
 }
 
 /* The scratch that attn_run hands to a thread is followed by a page that is nobody's. */
 static void check_scratch(const run *r, verify_report *report)
 {
-    int64_t used = r->c.kernel->scratch_bytes(r->c.p);
-    int64_t partial = attn_partial_bytes(r->c.kernel, r->c.p);
-    int64_t stride = attn_scratch_bytes(r->c.kernel, r->c.p, 1) - partial;
-    for (int64_t x = partial; x + 4 <= r->scratch_bytes; x += 4) {
-        int64_t at = (x - partial) % stride;
-        int32_t bits;
-        memcpy(&bits, r->scratch + x, 4);
-        if (at < used || bits == REF_CANARY) continue;
-        check_fail(&r->c, report, VERIFY_SCRATCH, "wrote %lld bytes behind its %lld of scratch",
-                   (long long)(at - used + 4), (long long)used);
-        return;
-    }
+    thread_scratch s = scratch_of(r);
+    for (int64_t at = s.first; at < r->scratch_bytes; at += s.stride)
+        for (int64_t x = (s.used + 3) / 4 * 4; x + 4 <= s.stride; x += 4) {
+            int32_t bits;
+            memcpy(&bits, r->scratch + at + x, 4);
+            if (bits == REF_CANARY) continue;
+            check_fail(&r->c, report, VERIFY_SCRATCH, "wrote %lld bytes behind its %lld of scratch",
+                       (long long)(x - s.used + 4), (long long)s.used);
+            return;
+        }
 }
 
 /* ---- calling -------------------------------------------------------------------------- */
