@@ -232,13 +232,8 @@ static int plan_launches(session *s, const char *budget, const char *rounds, cha
         s->words[s->word_count++] = rounds ? rounds : "6";
         return EXIT_RIGHT;
     }
-    char *end;
-    double seconds = strtod(budget, &end);
-    if (strcmp(end, "m") == 0) seconds *= 60;
-    bool unit = strcmp(end, "") == 0 || strcmp(end, "s") == 0 || strcmp(end, "m") == 0;
-    if (end == budget || !unit || !(seconds > 0) || !(seconds <= 86400))
-        return command_error("--budget is \"%.40s\"; it must be a time like 60s or 5m, up to a day",
-                             budget);
+    double seconds;
+    if (command_seconds("budget", budget, &seconds)) return EXIT_USAGE;
     snprintf(share, size, "%.6fs", seconds / (double)s->planned);
     s->words[s->word_count++] = "--budget";
     s->words[s->word_count++] = share;
