@@ -8,7 +8,8 @@
  * softmax; features again while values are added. While the scores of a block are formed its values
  * are fetched, and the next keys while values are added: both streams stay under way.
  *
- * Memory: 4 (K_BLOCK + qk_dim + v_dim + 2) bytes per query row of a slice, sizes rounded up. */
+ * Memory: 4 (K_BLOCK + qk_dim + v_dim) bytes, sizes rounded up, and a decode_row per query row of a
+ * slice; and, where keys are split, 4 (v_dim + 2) bytes per query row and piece of the call. */
 #include "kernels/portable/vec_math.h"
 
 #include "kernels/portable/decode_tiles.h"
