@@ -169,6 +169,14 @@ class Ab(Folder):
         self.assertEqual(done.returncode, 125)
         self.assertIn("out of luck", done.stderr)
 
+    def test_a_killed_launch_leaves_nothing(self):
+        killed = self.script("killed", 'touch "$out.journal"; kill -SEGV $$')
+        os.mkdir(self.path("tmp"))
+        done = self.attest("ab", killed, killed, env={**os.environ, "TMPDIR": self.path("tmp")})
+        self.assertEqual(done.returncode, 2)
+        self.assertTrue(os.path.exists(self.path("log")))
+        self.assertEqual(os.listdir(self.path("tmp")), [])
+
     def test_refusals(self):
         old, real = self.steady("old"), self.ATTEST
         for hint, *words in (
