@@ -220,6 +220,19 @@ static int compare_builds(session *s, const compare_options *options)
     return answer;
 }
 
+/* All of it, once the command line and the places of all files are known to be good. */
+static int run_session(session *s, const compare_options *options)
+{
+    command_reserve_stdout(options->json), command_reserve_stdout(options->markdown);
+    command_catch_interrupt();
+    int status = ask_options(s, 0)   ? EXIT_USAGE
+                 : ask_options(s, 1) ? failure(EXIT_WRONG, options->gate)
+                                     : compare_builds(s, options);
+    launch_folder_free(&s->folder);
+    forget_runs(s);
+    return status;
+}
+
 /* ---- options -------------------------------------------------------------------------- */
 
 /* Every launch gets its share of the budget; without one a fixed number of rounds. */
@@ -237,6 +250,16 @@ static int plan_launches(session *s, const char *budget, const char *rounds, cha
     snprintf(share, size, "%.6fs", seconds / (double)s->planned);
     s->words[s->word_count++] = "--budget";
     s->words[s->word_count++] = share;
+    return EXIT_RIGHT;
+}
+
+static int take_builds(session *s, char *const paths[2])
+{
+    for (int build = 0; build < 2; build++) {
+        s->binary[build] = paths[build];
+        if (access(paths[build], X_OK))
+            return command_error("ab: %.200s is no program that can be started", paths[build]);
+    }
     return EXIT_RIGHT;
 }
 
@@ -286,10 +309,7 @@ int cmd_ab(int argc, char **argv)
                     &s.launches) ||
         command_int("seed", seed, 0, INT64_MAX / 4, &s.seed) || compare_read_gate(gate, &out.gate))
         return EXIT_USAGE;
-    s.binary[0] = argv[1], s.binary[1] = argv[2];
-    for (int build = 0; build < 2; build++)
-        if (access(s.binary[build], X_OK))
-            return command_error("ab: %.200s is no program that can be started", s.binary[build]);
+    if (take_builds(&s, argv + 1)) return EXIT_USAGE;
     s.planned = (int)s.launches * COMPARE_SIDES;
     pass_on(&s, "--kernels", kernels), pass_on(&s, "--problems", problems);
     pass_on(&s, "--preset", preset), pass_on(&s, "--threads", threads);
@@ -297,12 +317,5 @@ int cmd_ab(int argc, char **argv)
         (out.markdown && command_can_write(out.markdown)) ||
         (out.json && command_can_write(out.json)) || launch_folder_new(&s.folder))
         return EXIT_USAGE;
-    command_reserve_stdout(out.json), command_reserve_stdout(out.markdown);
-    command_catch_interrupt();
-    int status = ask_options(&s, 0)   ? EXIT_USAGE
-                 : ask_options(&s, 1) ? failure(EXIT_WRONG, out.gate)
-                                      : compare_builds(&s, &out);
-    launch_folder_free(&s.folder);
-    forget_runs(&s);
-    return status;
+    return run_session(&s, &out);
 }
