@@ -19,7 +19,13 @@ static int load(files *f, int side, const char *path)
         return command_error("compare: more than %d files on one side", STATS_MOST_LAUNCHES);
     json_t *run = json_load_file(path, 0, &error);
     if (!run) return command_error("cannot read %s as JSON: %s", path, error.text);
+    int before = 0;
+    while (before < f->count[side] && !json_equal(f->runs[side][before], run)) before++;
     f->runs[side][f->count[side]++] = run;
+    if (before < f->count[side] - 1) /* counted twice, a launch would narrow every interval */
+        return command_error("compare: %s is on its side twice, perhaps as a copy; each launch "
+                             "counts once",
+                             path);
     const json_t *const runs[1] = {run};
     const char *const names[2] = {path, path};
     compare_input one = {.runs = {runs}, .count = {1}};

@@ -147,6 +147,8 @@ class Compare(Folder):
         del half["results"][0]["median_ns"]
         for hint, *words in (
                 ("two result files", base), ("two result files", base, base, base),
+                ("twice", base, base, "--", base),
+                ("twice", base, "--", base, self.write("copy.json", run_file())),
                 ("both sides", base, "--"), ("both sides", "--", base),
                 ("cannot read /no/such.json", base, "/no/such.json"),
                 ("no result file", base, self.write("list.json", [])),
