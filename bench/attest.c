@@ -31,6 +31,16 @@ static void print_commands(FILE *file)
     fputs("\nexample: attest verify --kernels best\n", file);
 }
 
+static int unknown_command(const char *name)
+{
+    char known[256] = "";
+    for (int c = 0; c < COMMANDS; c++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s %s", used ? "," : "", commands[c].name);
+    }
+    return command_error("unknown command \"%.40s\"; legal are%s; see attest --help", name, known);
+}
+
 /* What was printed must have arrived: a report cut short by a full disk is no report. */
 static int printed(int status)
 {
@@ -52,8 +62,5 @@ int main(int argc, char **argv)
     for (int c = 0; c < COMMANDS; c++)
         if (strcmp(argv[1], commands[c].name) == 0)
             return printed(commands[c].run(argc - 1, argv + 1));
-    return command_error(
-        "unknown command \"%.40s\"; legal are list, env, verify, run, conform, bench, "
-        "compare, ab, export, model, show; see attest --help",
-        argv[1]);
+    return unknown_command(argv[1]);
 }

@@ -14,7 +14,7 @@
 #include "bench/launch.h"
 #include "reference/reference.h"
 
-enum { USUAL_LAUNCHES = 9, USUAL_ROUNDS = 6, ORDERS = 6, MOST_WORDS = 32 };
+enum { USUAL_LAUNCHES = 9, ORDERS = 6, MOST_WORDS = 32 };
 
 typedef struct session {
     const char *binary[2];
@@ -75,14 +75,22 @@ static json_t *read_result(const session *s, int build, int code)
     return NULL;
 }
 
+/* What every launch of bench gets, into argv; returns how many words. */
+static int bench_words(const session *s, const char *argv[MOST_WORDS + 8])
+{
+    int count = 0;
+    add_word(argv, &count, "attest"), add_word(argv, &count, "bench");
+    for (int w = 0; w < s->word_count; w++) add_word(argv, &count, s->words[w]);
+    return count;
+}
+
 /* One launch of a build; NULL after a message, or if it was interrupted. */
 static json_t *launch(const session *s, int build, int cycle)
 {
-    const char *argv[MOST_WORDS + 8] = {"attest", "bench"};
+    const char *argv[MOST_WORDS + 8] = {NULL};
     char seed[32];
-    int count = 2;
+    int count = bench_words(s, argv);
     snprintf(seed, sizeof seed, "%lld", (long long)s->seed + cycle);
-    for (int w = 0; w < s->word_count; w++) add_word(argv, &count, s->words[w]);
     add_word(argv, &count, "--seed"), add_word(argv, &count, seed);
     add_word(argv, &count, "--json"), add_word(argv, &count, s->folder.result);
     if (s->no_roofs[build]) add_word(argv, &count, "--no-roofs");
@@ -90,17 +98,22 @@ static json_t *launch(const session *s, int build, int cycle)
     return command_interrupted() ? NULL : read_result(s, build, code);
 }
 
-/* Asks a build for its options; an error if it is no attest. */
+/* Asks a build for its options, and whether it takes ours; an error if it is no attest. Base is
+ * asked first, so that a mistyped option is an error of usage, whoever is launched first. */
 static int ask_options(session *s, int build)
 {
-    char *const argv[] = {"attest", "bench", "--help", NULL};
-    int code = launch_run(s->binary[build], argv, &s->folder);
+    char *const help[] = {"attest", "bench", "--help", NULL};
+    const char *list[MOST_WORDS + 8] = {NULL};
+    int code = launch_run(s->binary[build], help, &s->folder);
     if (code != EXIT_RIGHT) return launch_failed(s, build, code);
     if (!launch_said(&s->folder, "attest bench"))
         return command_error("ab: %.200s is no attest: bench --help says nothing of it",
                              s->binary[build]);
     s->no_roofs[build] = launch_said(&s->folder, "--no-roofs");
-    return EXIT_RIGHT;
+    if (!launch_said(&s->folder, "--benchmark_filter")) return EXIT_RIGHT; /* nor a list */
+    list[bench_words(s, list)] = "--benchmark_list_tests"; /* reads all options, measures nothing */
+    code = launch_run(s->binary[build], (char *const *)list, &s->folder);
+    return code == EXIT_RIGHT ? EXIT_RIGHT : launch_failed(s, build, code);
 }
 
 /* ---- cycles --------------------------------------------------------------------------- */
@@ -207,6 +220,19 @@ static int compare_builds(session *s, const compare_options *options)
     return answer;
 }
 
+/* All of it, once the command line and the places of all files are known to be good. */
+static int run_session(session *s, const compare_options *options)
+{
+    command_reserve_stdout(options->json), command_reserve_stdout(options->markdown);
+    command_catch_interrupt();
+    int status = ask_options(s, 0)   ? EXIT_USAGE
+                 : ask_options(s, 1) ? failure(EXIT_WRONG, options->gate)
+                                     : compare_builds(s, options);
+    launch_folder_free(&s->folder);
+    forget_runs(s);
+    return status;
+}
+
 /* ---- options -------------------------------------------------------------------------- */
 
 /* Every launch gets its share of the budget; without one a fixed number of rounds. */
@@ -219,16 +245,21 @@ static int plan_launches(session *s, const char *budget, const char *rounds, cha
         s->words[s->word_count++] = rounds ? rounds : "6";
         return EXIT_RIGHT;
     }
-    char *end;
-    double seconds = strtod(budget, &end);
-    if (strcmp(end, "m") == 0) seconds *= 60;
-    bool unit = strcmp(end, "") == 0 || strcmp(end, "s") == 0 || strcmp(end, "m") == 0;
-    if (end == budget || !unit || !(seconds > 0) || !(seconds <= 86400))
-        return command_error("--budget is \"%.40s\"; it must be a time like 60s or 5m, up to a day",
-                             budget);
+    double seconds;
+    if (command_seconds("budget", budget, &seconds)) return EXIT_USAGE;
     snprintf(share, size, "%.6fs", seconds / (double)s->planned);
     s->words[s->word_count++] = "--budget";
     s->words[s->word_count++] = share;
+    return EXIT_RIGHT;
+}
+
+static int take_builds(session *s, char *const paths[2])
+{
+    for (int build = 0; build < 2; build++) {
+        s->binary[build] = paths[build];
+        if (access(paths[build], X_OK))
+            return command_error("ab: %.200s is no program that can be started", paths[build]);
+    }
     return EXIT_RIGHT;
 }
 
@@ -278,10 +309,7 @@ int cmd_ab(int argc, char **argv)
                     &s.launches) ||
         command_int("seed", seed, 0, INT64_MAX / 4, &s.seed) || compare_read_gate(gate, &out.gate))
         return EXIT_USAGE;
-    s.binary[0] = argv[1], s.binary[1] = argv[2];
-    for (int build = 0; build < 2; build++)
-        if (access(s.binary[build], X_OK))
-            return command_error("ab: %.200s is no program that can be started", s.binary[build]);
+    if (take_builds(&s, argv + 1)) return EXIT_USAGE;
     s.planned = (int)s.launches * COMPARE_SIDES;
     pass_on(&s, "--kernels", kernels), pass_on(&s, "--problems", problems);
     pass_on(&s, "--preset", preset), pass_on(&s, "--threads", threads);
@@ -289,12 +317,5 @@ int cmd_ab(int argc, char **argv)
         (out.markdown && command_can_write(out.markdown)) ||
         (out.json && command_can_write(out.json)) || launch_folder_new(&s.folder))
         return EXIT_USAGE;
-    command_reserve_stdout(out.json), command_reserve_stdout(out.markdown);
-    command_catch_interrupt();
-    int status = ask_options(&s, 0)   ? EXIT_USAGE
-                 : ask_options(&s, 1) ? failure(EXIT_WRONG, out.gate)
-                                      : compare_builds(&s, &out);
-    launch_folder_free(&s.folder);
-    forget_runs(&s);
-    return status;
+    return run_session(&s, &out);
 }

@@ -63,21 +63,6 @@ static int read_threads(session *s, const char *list)
     }
 }
 
-/* "60s", "60" or "2m" -> seconds. */
-static int read_budget(bench_options *o)
-{
-    char *end;
-    o->budget_s = 90;
-    if (!o->budget) return EXIT_RIGHT;
-    o->budget_s = strtod(o->budget, &end);
-    if (strcmp(end, "m") == 0) o->budget_s *= 60;
-    bool unit = strcmp(end, "") == 0 || strcmp(end, "s") == 0 || strcmp(end, "m") == 0;
-    if (end == o->budget || !unit || !(o->budget_s > 0) || !(o->budget_s <= 86400))
-        return command_error("--budget is \"%.40s\"; it must be a time like 60s or 5m, up to a day",
-                             o->budget);
-    return EXIT_RIGHT;
-}
-
 /* "1%" or "1" -> 0.01. */
 static int read_width(bench_options *o)
 {
@@ -300,7 +285,7 @@ static int read_options(session *s, bench_options *o)
     if (!s->groups) return command_error("memory is short");
     s->no_roofs = o->no_roofs, s->fresh_roofs = o->fresh_roofs;
     if (command_kernels(o->kernels, s->kernels, &s->kernel_count) || read_threads(s, o->threads) ||
-        read_budget(o) ||
+        command_seconds("budget", o->budget, &o->budget_s) ||
         command_int("rounds", o->rounds, 1, MEASURE_MOST_ROUNDS, &o->fixed_rounds) ||
         read_width(o) || command_int("seed", o->seed, 0, INT64_MAX / 2, &o->first_seed) ||
         add_problems(s, o, list) || read_baseline(o) || (o->json && command_can_write(o->json)))
@@ -338,7 +323,7 @@ static int parse(int argc, char **argv, bench_options *o, bool *done)
 
 int cmd_bench(int argc, char **argv)
 {
-    bench_options o = {.kernels = "all", .first_seed = 1};
+    bench_options o = {.kernels = "all", .first_seed = 1, .budget_s = 90};
     static session s;
     bool done = false;
     char *words[64]; /* argv as given: parsing reorders it */

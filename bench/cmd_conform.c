@@ -220,7 +220,7 @@ int cmd_conform(int argc, char **argv)
         command_can_start(s.threads > 2 ? s.threads : 2) || /* the second run has 1 or 2 */
         (s.json && command_can_write(s.json)) || (s.markdown && command_can_write(s.markdown)))
         return EXIT_USAGE;
-    command_reserve_stdout(s.json);
+    command_reserve_stdout(s.json), command_reserve_stdout(s.markdown);
     int status = find_all(&s, argv + 1, positional);
     if (status == EXIT_RIGHT) status = check_all(&s);
     s.results = json_array();

@@ -232,6 +232,7 @@ int cmd_show(int argc, char **argv)
     o.folder = argv[1];
     heat_map map = {.queries = 0};
     int status = o.model ? map_model(&o, &map) : map_case(&o, &map);
+    if (status == EXIT_RIGHT) status = heat_map_check(&map);
     if (status == EXIT_RIGHT && o.output) status = heat_map_write(o.output, &map);
     else if (status == EXIT_RIGHT) heat_map_print(&map);
     heat_map_free(&map);

@@ -96,6 +96,20 @@ int command_int(const char *name, const char *text, int64_t low, int64_t high, i
     return EXIT_RIGHT;
 }
 
+int command_seconds(const char *name, const char *text, double *seconds)
+{
+    if (!text) return EXIT_RIGHT;
+    char *end;
+    double found = strtod(text, &end);
+    if (strcmp(end, "m") == 0) found *= 60;
+    bool unit = strcmp(end, "") == 0 || strcmp(end, "s") == 0 || strcmp(end, "m") == 0;
+    if (end == text || !unit || !(found > 0) || !(found <= 86400))
+        return command_error("--%s is \"%.40s\"; it must be a time like 60s or 5m, up to a day",
+                             name, text);
+    *seconds = found;
+    return EXIT_RIGHT;
+}
+
 int command_can_start(int64_t threads)
 {
     if (threads > omp_get_thread_limit())

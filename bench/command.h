@@ -69,6 +69,10 @@ void command_print_unbuilt(const char *prefix);
 /* An integer option within [low, high]; `text` NULL leaves *value. EXIT_RIGHT or EXIT_USAGE. */
 int command_int(const char *name, const char *text, int64_t low, int64_t high, int64_t *value);
 
+/* A time option like "60s", "60" or "2m", up to a day, in seconds; `text` NULL leaves *seconds.
+ * EXIT_RIGHT or EXIT_USAGE. */
+int command_seconds(const char *name, const char *text, double *seconds);
+
 /* Writes a file whole or not at all: temporary name beside it, fsync, rename. "-" is standard
  * output. EXIT_RIGHT or, with one line naming path and cause, EXIT_USAGE; then nothing is left
  * behind. */

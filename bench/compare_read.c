@@ -21,9 +21,9 @@ static const char *unusable(const json_t *run, char *why, size_t size)
     return class_of(run)[0] ? NULL : "it names no machine class";
 }
 
-/* The first words in which two machine classes differ. */
-static void first_difference(const char *a, const char *b, char *why, size_t size,
-                             const char *const names[2])
+/* The first words in which two machine classes differ, of the sides called so. */
+static void first_difference(const char *a, const char *a_side, const char *b, const char *b_side,
+                             char *why, size_t size)
 {
     size_t word = 0;
     for (size_t i = 0; a[i] && a[i] == b[i]; i++)
@@ -32,14 +32,14 @@ static void first_difference(const char *a, const char *b, char *why, size_t siz
         why, size,
         "the machines differ: \"%.*s\" in %.60s, \"%.*s\" in %.60s (of the class \"%.40s...\"); "
         "commits are compared on one machine only; compare --machines compares CPUs by ratios",
-        (int)strcspn(a + word, " "), a + word, names[0], (int)strcspn(b + word, " "), b + word,
-        names[1], a);
+        (int)strcspn(a + word, " "), a + word, a_side, (int)strcspn(b + word, " "), b + word,
+        b_side, a);
 }
 
 const char *compare_refuses(const compare_input *input, const char *const names[2], char *why,
                             size_t size)
 {
-    const char *class = NULL;
+    const char *class = NULL, *class_side = NULL;
     for (int side = 0; side <= COMPARE_NEW; side++)
         for (int i = 0; i < input->count[side]; i++) {
             const json_t *run = input->runs[side][i];
@@ -49,9 +49,9 @@ const char *compare_refuses(const compare_input *input, const char *const names[
                 snprintf(why, size, "%.80s is no result file of attest: %s", names[side], wrong);
                 return why;
             }
-            if (!class) class = other;
+            if (!class) class = other, class_side = names[side];
             if (strcmp(class, other) == 0) continue;
-            first_difference(class, other, why, size, names);
+            first_difference(class, class_side, other, names[side], why, size);
             return why;
         }
     return NULL;
@@ -79,6 +79,7 @@ static bool new_cell(comparison *c, const json_t *result)
                            .sham_p = 1,
                            .p = 1,
                            .gate_p = 1,
+                           .ratio = {.median = NAN, .low = -INFINITY, .high = INFINITY},
                            .smallest = INFINITY};
     c->cell_count++;
     for (int side = 0; side < COMPARE_SIDES; side++) {

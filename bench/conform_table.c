@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/member.h"
 #include "bench/result.h"
 
 enum { MOST_REASONS = 26 };
@@ -14,12 +15,6 @@ typedef struct reasons {
     const char *text[MOST_REASONS];
     int count;
 } reasons;
-
-static const char *field(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
 
 /* The letter of a reason; beyond 26 of them all share the last. */
 static char letter_of(reasons *all, const char *reason)
@@ -35,18 +30,18 @@ static char letter_of(reasons *all, const char *reason)
 static size_t set_length(const json_t *results, size_t first)
 {
     size_t last = first;
-    const char *set = field(json_array_get(results, first), "set");
+    const char *set = member_text(json_array_get(results, first), "set");
     while (last < json_array_size(results) &&
-           strcmp(field(json_array_get(results, last), "set"), set) == 0)
+           strcmp(member_text(json_array_get(results, last), "set"), set) == 0)
         last++;
     return last - first;
 }
 
 static void print_head(FILE *file, const json_t *results, size_t first, size_t kernels)
 {
-    fprintf(file, "\n## %s\n\n| case |", field(json_array_get(results, first), "set"));
+    fprintf(file, "\n## %s\n\n| case |", member_text(json_array_get(results, first), "set"));
     for (size_t k = 0; k < kernels; k++)
-        fprintf(file, " %s |", field(json_array_get(results, first + k), "kernel"));
+        fprintf(file, " %s |", member_text(json_array_get(results, first + k), "kernel"));
     fputs("\n| --- |", file);
     for (size_t k = 0; k < kernels; k++) fputs(" ---: |", file);
     fputc('\n', file);
@@ -54,10 +49,10 @@ static void print_head(FILE *file, const json_t *results, size_t first, size_t k
 
 static void print_cell(FILE *file, const json_t *result, reasons *refusals)
 {
-    const char *status = field(result, "status");
+    const char *status = member_text(result, "status");
     const json_t *worst = json_object_get(result, "worst");
     if (strcmp(status, "unsupported") == 0)
-        fprintf(file, " %c |", letter_of(refusals, field(result, "reason")));
+        fprintf(file, " %c |", letter_of(refusals, member_text(result, "reason")));
     else if (strcmp(status, "fail") == 0) fputs(" **fail** |", file);
     else fprintf(file, " %.2g |", json_real_value(worst));
 }
@@ -70,7 +65,7 @@ static void print_sums(FILE *file, const json_t *results, size_t first, size_t c
     for (size_t k = 0; k < kernels; k++) {
         int passed = 0;
         for (size_t r = first + k; r < first + count; r += kernels)
-            passed += strcmp(field(json_array_get(results, r), "status"), "pass") == 0;
+            passed += strcmp(member_text(json_array_get(results, r), "status"), "pass") == 0;
         fprintf(file, " **%d of %zu** |", passed, count / kernels);
     }
     fputc('\n', file);
@@ -86,8 +81,8 @@ static void print_intro(FILE *file, const json_t *report, const json_t *machine)
             "A number is the largest |got - want| over what the case allows, 1 the most that "
             "passes;\nmore digits and the place are in `--json`. A letter is a refusal.\n\n"
             "%lld passed, %lld failed, %lld unsupported.\n",
-            field(tool, "commit"), dirty ? " with changes" : "", field(tool, "compiler"),
-            field(machine, "cpu"), json_string_value(date),
+            member_text(tool, "commit"), dirty ? " with changes" : "",
+            member_text(tool, "compiler"), member_text(machine, "cpu"), json_string_value(date),
             json_integer_value(json_object_get(report, "passed")),
             json_integer_value(json_object_get(report, "failed")),
             json_integer_value(json_object_get(report, "unsupported")));
@@ -108,7 +103,7 @@ char *conform_table(const json_t *report, size_t kernels, const json_t *machine,
         print_head(file, results, first, kernels);
         for (size_t r = first; r < first + count; r++) {
             const json_t *result = json_array_get(results, r);
-            if ((r - first) % kernels == 0) fprintf(file, "| %s |", field(result, "case"));
+            if ((r - first) % kernels == 0) fprintf(file, "| %s |", member_text(result, "case"));
             print_cell(file, result, &refusals);
             if ((r - first) % kernels == kernels - 1) fputc('\n', file);
         }

@@ -26,6 +26,16 @@ void heat_map_free(heat_map *map)
     *map = (heat_map){0};
 }
 
+int heat_map_check(const heat_map *map)
+{
+    for (int64_t x = 0; x < map->queries * map->keys; x++)
+        if (!isfinite(map->weights[x]))
+            return command_error("show: the weight of query %lld, key %lld is not a number; "
+                                 "nothing is drawn",
+                                 (long long)(x / map->keys), (long long)(x % map->keys));
+    return EXIT_RIGHT;
+}
+
 /* ---- text ------------------------------------------------------------------------ */
 
 enum { WIDTH = 80, LABEL = 12, MOST_ROWS = 64, HEADER = 10, LEVELS = 10 };
@@ -175,10 +185,6 @@ static int draw(const char *output, const char *json)
 int heat_map_write(const char *output, const heat_map *map)
 {
     const char *end = strrchr(output, '.');
-    for (int64_t x = 0; x < map->queries * map->keys; x++)
-        if (!isfinite(map->weights[x]))
-            return command_error("show: weight %lld is not a number; nothing is drawn",
-                                 (long long)x);
     if (end && strcmp(end, ".json") == 0) return command_write_json(output, map_json(map));
     json_t *json = map_json(map);
     char *text = json_dumps(json, JSON_REAL_PRECISION(6));

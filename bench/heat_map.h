@@ -16,6 +16,9 @@ typedef struct heat_map {
 
 void heat_map_free(heat_map *map);
 
+/* Are all weights numbers? EXIT_RIGHT or, after a message, EXIT_USAGE: then there is no picture. */
+int heat_map_check(const heat_map *map);
+
 /* On standard output, at most 80 columns; many keys or queries share a cell. */
 void heat_map_print(const heat_map *map);
 

@@ -3,6 +3,7 @@
  * and others 2009). */
 #include "bench/launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,7 +33,10 @@ int launch_folder_new(launch_folder *f)
 
 void launch_folder_free(const launch_folder *f)
 {
-    unlink(f->output), unlink(f->errors), unlink(f->result);
+    DIR *folder = opendir(f->path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        unlinkat(dirfd(folder), entry->d_name, 0); /* a killed launch also leaves its journal */
+    if (folder) closedir(folder);
     rmdir(f->path);
 }
 

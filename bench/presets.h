@@ -2,7 +2,7 @@
 #ifndef BENCH_PRESETS_H
 #define BENCH_PRESETS_H
 
-/* Space-separated problem keys of "quick", "scaling" or "models"; NULL for an unknown name. */
+/* Space-separated problem keys of a preset; NULL for an unknown name. */
 const char *preset_problems(const char *name);
 
 /* The names, for messages. */

@@ -160,7 +160,7 @@ typedef struct attn_slice {
  * weights if the problem wants them) and scratch, and nothing else: no allocation, threads, I/O or
  * globals, and no read past the end of a row. The caller guarantees a validated problem that
  * `refuses` accepts, and scratch_bytes(problem) bytes of scratch aligned to 64.
- * All four functions are compiled for `isa`: call none where attn_isa_missing gives a reason. */
+ * Its functions are compiled for `isa`: call none where attn_isa_missing gives a reason. */
 typedef struct attn_kernel {
     const char *name;    /* <algorithm>_<isa>: file, symbol, test name and result value */
     const char *isa;     /* the row of kernels/meson.build that compiled it */

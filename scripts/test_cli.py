@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 ATTEST = None
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def attest(*words, variables=None, **options):
@@ -262,6 +263,13 @@ class GoodInput(unittest.TestCase):
                 check(attest("export", path, "--as", name).stdout, run)
             for name in ("benchfmt", "bmf", "gha", "pyperf"):    # see test_exports.py
                 self.assertEqual(attest("export", path, "--as", name).returncode, 0)
+
+    def test_a_table_has_standard_output_for_itself(self):
+        case = os.path.join(ROOT, "verify", "data", "minilm", "layer0")
+        done = attest("conform", case, "--kernels", "naive_auto", "--markdown", "-")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.startswith("# Conformance\n"), done.stdout)
+        self.assertIn("1 passed, 0 failed", done.stderr)
 
     def check_csv(self, text, run):
         """A header and a row for every sample."""

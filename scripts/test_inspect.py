@@ -129,6 +129,21 @@ class Planted(unittest.TestCase):
         self.assertGreater(built, 0)
 
 
+class BadInput(unittest.TestCase):
+    """One line, exit 2: what is missing is not skipped."""
+
+    def test_refusals(self):
+        for script, words, hint in (("inspect", [], "LIBRARY"), ("inspect", ["--frob"], "LIBRARY"),
+                                    ("inspect", ["/no/lib.a"], "/no/lib.a: No such file"),
+                                    ("predict", ["--frob"], "--frob")):
+            with self.subTest(script=script, words=words):
+                done = subprocess.run([os.path.join(HERE, script), *words], text=True,
+                                      capture_output=True, check=False)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                self.assertIn(hint, done.stderr)
+
+
 class Text(unittest.TestCase):
     """What of the disassembly's text is a hot loop, a spill, a reload."""
 

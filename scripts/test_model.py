@@ -8,6 +8,7 @@ The real one is used too if scripts/fetch_minilm has its package in the cache.
 import json
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -290,6 +291,20 @@ class Show(unittest.TestCase):
                 self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
                 self.assertIn(hint, done.stderr)
                 self.assertEqual(os.listdir(folder), [])
+
+    def test_weights_that_are_no_numbers(self):
+        """What is not there is not drawn as if it were small."""
+        with tempfile.TemporaryDirectory() as folder:
+            case = shutil.copytree(self.CASE, os.path.join(folder, "case"))
+            path = os.path.join(case, "in_Q.npy")
+            q = np.load(path)
+            q[0, 1] = np.nan
+            np.save(path, q)
+            for words in ([], ["-o", os.path.join(folder, "map.json")]):
+                done = attest("show", case, *words)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn("query 1, key 0 is not a number", done.stderr)
+            self.assertEqual(os.listdir(folder), ["case"])
 
 
 class BadModel(unittest.TestCase):

@@ -110,10 +110,12 @@ class Sweep(Made):
                 ([], "-o DIR is missing"),
                 (["-o"], "-o needs a value"),
                 (["-o", self.output], "no Slurm job here"),
+                (["-o", self.output, "--launcher", " "], "no Slurm job here"),
                 (["-o", self.output, "--launcher", "no-such-launcher -n 2"], "is not installed"),
                 (["-o", full, "--launcher", "true"], "is not an empty folder"),
                 (["-o", self.output, "--launcher", "true", "quick"], "unknown argument quick"),
                 (["-o", self.output, "--launcher", "true", "--attest", "/no"], "not a program"),
+                (["-o", self.output, "--launcher", "true", "--attest", "/"], "not a program"),
                 (["-o", self.output, "--launcher", "true", "--", "--json", "x"], "--json"),
                 (["-o", self.output, "--launcher", "true", "--", "--frob"], "--frob")):
             with self.subTest(words=words):
