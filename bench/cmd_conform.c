@@ -150,7 +150,8 @@ static int run_case(session *s, const char *folder)
     case_status status = case_read(folder, true, &record, &error);
     for (int k = 0; k < s->kernel_count && status != CASE_BROKEN && !command_interrupted(); k++) {
         conform_result result = {.status = CONFORM_UNSUPPORTED};
-        if (status == CASE_READY) result = conform_check(&record, s->kernels[k], (int)s->threads);
+        if (status == CASE_READY)
+            result = conform_check_apart(&record, s->kernels[k], (int)s->threads);
         else snprintf(result.reason, sizeof result.reason, "%.255s", error.text);
         report(s, s->kernels[k]->name, folder, record.name, &result);
     }

@@ -96,7 +96,7 @@ const char *cage_stray(cage *c)
 void cage_describe(const void *address, char *text, size_t size)
 {
     const char *at = address;
-    snprintf(text, size, "far from every tensor");
+    snprintf(text, size, newest ? "far from every tensor" : "");
     for (int i = 0; newest && i < newest->count; i++) {
         const block *b = &newest->blocks[i];
         if (at < b->map || at >= b->map + b->map_bytes) continue;

@@ -27,7 +27,7 @@ void cage_open(cage *c);
 const char *cage_stray(cage *c);
 
 /* Names what lies nearest to an address, e.g. "4 bytes past the end of v". Looks at the newest
- * cage; for signal handlers. */
+ * cage, and is empty if there is none; for signal handlers. */
 void cage_describe(const void *address, char *text, size_t size);
 
 #endif

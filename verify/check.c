@@ -1,42 +1,29 @@
 /* check.c: one kernel, one case, one verdict.
  *
- * The inputs are made in a cage, the kernel runs once, its outputs are judged (judge.c), and then
- * it runs again in ways that need no reference: with -V, with V / 2^20, as before, with one query
- * row full of NaN, and with other threads. What follows from the bound anyway (permuted or doubled
- * keys, split and merged keys, shifted masks) is not asked of kernels but of the reference. */
-#include <math.h>
+ * The inputs are made in a cage, the kernel runs once, and its outputs are judged (judge.c). Then
+ * it runs again: in ways that must give the same bits (relations.c), with its keys in another
+ * order, doubled, shifted or split (keys.c), and with other values in the same memory. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/cage.h"
 #include "verify/environment.h"
-#include "verify/judge.h"
 #include "verify/registers.h"
+#include "verify/run.h"
 
 const char *const verify_part_names[VERIFY_PARTS] = {
-    "bound",          "exact",     "claims",         "strays",      "scratch",
-    "guards",         "read-only", "poison-outputs", "poison-gaps", "poison-unseen",
-    "poison-scratch", "death",     "watchdog",       "memory",      "rounding",
-    "subnormals",     "signals",   "files",          "heap",        "registers",
-    "threads",        "again",     "negate-v",       "scale-v",     "nan-row",
+    "bound",     "exact",          "claims",       "strays",        "scratch",        "guards",
+    "read-only", "poison-outputs", "poison-gaps",  "poison-unseen", "poison-scratch", "death",
+    "watchdog",  "memory",         "rounding",     "subnormals",    "signals",        "files",
+    "heap",      "registers",      "threads",      "again",         "negate-v",       "scale-v",
+    "nan-row",   "permute",        "permute-keys", "double-keys",   "shift-mask",     "split-keys",
+    "rewrite",   "hull",
 };
 const char *const verify_place_names[VERIFY_PLACES] = {"right", "left", "heap"};
 
 static bool has(const check *c, verify_part part) { return !(c->without >> part & 1); }
 
-/* One run of the check: its cage, scratch, and the outputs of the first call. */
-typedef struct run {
-    check c;
-    cage *cage; /* NULL on the heap */
-    ref_inputs *in;
-    char *scratch;
-    int64_t scratch_bytes; /* of all threads */
-    int threads, most_threads;
-    void *first[3];
-} run;
-
-static const ref_buffer *buffer_of(const run *r, int o)
+const ref_buffer *run_buffer(const run *r, int o)
 {
     const ref_buffer *const buffers[] = {&r->in->out, &r->in->lse, &r->in->weights};
     return buffers[o];
@@ -113,7 +100,9 @@ static void prepare_outputs(run *r)
 }
 
 typedef struct call {
-    const run *r;
+    const attn_kernel *kernel;
+    const attn_problem *p;
+    const attn_tensors *t;
     attn_exec exec;
     attn_error error;
     attn_status status;
@@ -122,14 +111,11 @@ typedef struct call {
 static void make_call(void *context)
 {
     call *x = context;
-    const check *c = &x->r->c;
-    x->status = attn_run(c->kernel, c->p, &x->r->in->tensors, &x->exec, &x->error);
+    x->status = attn_run(x->kernel, x->p, x->t, &x->exec, &x->error);
 }
 
-/* Poisons the outputs and runs the kernel; false, and a failure, if it did not run. */
-static bool call_kernel(run *r, int threads, verify_report *report)
+static bool watch_call(run *r, call x, verify_report *report)
 {
-    call x = {.r = r, .exec = {.threads = threads, .scratch = r->scratch}};
     prepare_outputs(r);
     if (r->cage) cage_seal(r->cage);
     environment before = environment_now();
@@ -146,151 +132,17 @@ static bool call_kernel(run *r, int threads, verify_report *report)
     return x.status == ATTN_OK;
 }
 
-/* ---- relations ------------------------------------------------------------------------ */
-
-typedef bool same_float(float first, float now);
-
-static bool same_bits(float first, float now) { return memcmp(&first, &now, sizeof now) == 0; }
-static bool same_negated(float first, float now)
+bool run_call(run *r, int threads, verify_report *report)
 {
-    return isnan(first) ? isnan(now) : now == -first;
-}
-static bool same_scaled(float first, float now)
-{
-    return isnan(first) ? isnan(now) : now == first * 0x1p-20f;
+    call x = {.kernel = r->c.kernel, .p = r->c.p, .t = &r->in->tensors};
+    x.exec = (attn_exec){.threads = threads, .scratch = r->scratch};
+    return watch_call(r, x, report);
 }
 
-/* The first element of an output that is not as `same` wants it, beside row `except` (-1 = none);
- * -1 if all are. */
-static int64_t differs(const run *r, int o, same_float *same, const float *except, int64_t length)
+bool run_call_on(run *r, const attn_problem *p, const attn_tensors *t, verify_report *report)
 {
-    const ref_buffer *b = buffer_of(r, o);
-    const float *first = r->first[o];
-    for (int64_t x = 0; x < b->floats; x++) {
-        int32_t bits;
-        memcpy(&bits, &first[x], 4);
-        if (except && b->memory + x >= except && b->memory + x < except + length) continue;
-        if (!(bits == REF_CANARY ? same_bits : same)(first[x], b->memory[x])) return x;
-    }
-    return -1;
-}
-
-static void compare_outputs(const run *r, verify_report *report, verify_part part, same_float *same,
-                            const char *what)
-{
-    static const char *const names[] = {"out", "lse", "weights"};
-    for (int o = 0; o < 3; o++) {
-        int64_t x = differs(r, o, o == 0 ? same : same_bits, NULL, 0);
-        if (x < 0) continue;
-        const float *first = r->first[o];
-        check_fail(&r->c, report, part, "%s: float %lld of %s was %.9g and is %.9g", what,
-                   (long long)x, names[o], first[x], buffer_of(r, o)->memory[x]);
-        return;
-    }
-}
-
-static void scale_values(run *r, float factor)
-{
-    const attn_problem *p = r->c.p;
-    const attn_input *v = &r->in->tensors.v;
-    for (int64_t b = 0; b < p->batch; b++)
-        for (int64_t g = 0; g < p->kv_heads; g++)
-            for (int64_t j = 0; j < p->kv_len; j++)
-                for (int64_t c = 0; c < p->v_dim; c++)
-                    ((float *)v->data)[b * v->batch_stride + g * v->head_stride +
-                                       j * v->row_stride + c] *= factor;
-}
-
-/* Powers of two and signs pass through every rounding, unless something under- or overflows: only
- * for inputs that stay far from both. */
-static void check_scaled_values(run *r, verify_report *report)
-{
-    if (r->c.which->inputs != REF_GAUSS) return;
-    scale_values(r, -1);
-    if (call_kernel(r, r->threads, report))
-        compare_outputs(r, report, VERIFY_NEGATE_V, same_negated, "with -V in place of V");
-    scale_values(r, -0x1p-20f);
-    if (call_kernel(r, r->threads, report))
-        compare_outputs(r, report, VERIFY_SCALE_V, same_scaled, "with V / 2^20 in place of V");
-    scale_values(r, 0x1p20f);
-}
-
-/* A leak grows in every call; malloc's caches of freed chunks (7 of each size) are full after about
- * twenty calls of libgomp. */
-static void check_again(run *r, verify_report *report)
-{
-    enum { CALLS = 40 };
-    long long grown = 0;
-    for (int again = 0; again < CALLS; again++) {
-        size_t before = environment_heap();
-        if (!call_kernel(r, r->threads, report)) return;
-        if (again == 0)
-            compare_outputs(r, report, VERIFY_AGAIN, same_bits, "the same after others");
-        grown = (long long)environment_heap() - (long long)before;
-        if (grown <= 0) return;
-    }
-    check_fail(&r->c, report, VERIFY_HEAP, "every call leaves %lld bytes on the heap", grown);
-}
-
-/* All of one query row is NaN: that row must be NaN if it sees a key, and no other row may
- * notice. */
-static void check_nan_row(run *r, verify_report *report)
-{
-    const attn_problem *p = r->c.p;
-    int64_t rows = p->batch * p->q_heads * p->q_len;
-    if (rows == 0) return;
-    int64_t row = (int64_t)(ref_random(r->c.which->seed, 99) % (uint64_t)rows);
-    ref_place at = {row / (p->q_heads * p->q_len), row / p->q_len % p->q_heads, row % p->q_len};
-    const attn_tensors *t = &r->in->tensors;
-    float *q = (float *)t->q.data + at.b * t->q.batch_stride + at.h * t->q.head_stride +
-               at.i * t->q.row_stride;
-    size_t bytes = (size_t)p->qk_dim * sizeof *q;
-    float *kept = malloc(bytes);
-    if (!kept) abort();
-    memcpy(kept, q, bytes);
-    for (int64_t c = 0; c < p->qk_dim; c++) q[c] = NAN;
-    if (call_kernel(r, r->threads, report)) {
-        const attn_output *const views[] = {&t->out, &t->lse, &t->weights};
-        const int64_t lengths[] = {p->v_dim, 1, p->kv_len};
-        bool live = false;
-        for (int64_t j = 0; j < p->kv_len && !live; j++) live = ref_visible(p, t, at, j);
-        for (int o = 0; o < 3; o++)
-            if (buffer_of(r, o)->floats &&
-                differs(r, o, same_bits, check_row(views[o], at), lengths[o]) >= 0)
-                check_fail(&r->c, report, VERIFY_NAN_ROW,
-                           "NaN in q[%lld,%lld,%lld] changed another row", (long long)at.b,
-                           (long long)at.h, (long long)at.i);
-        if (live && !isnan(check_row(&t->out, at)[0]))
-            check_fail(&r->c, report, VERIFY_NAN_ROW, "NaN in q[%lld,%lld,%lld] gives %.9g",
-                       (long long)at.b, (long long)at.h, (long long)at.i,
-                       check_row(&t->out, at)[0]);
-    }
-    memcpy(q, kept, bytes);
-    free(kept);
-}
-
-static void check_threads(run *r, verify_report *report)
-{
-    if (call_kernel(r, r->most_threads, report))
-        compare_outputs(r, report, VERIFY_THREADS, same_bits, "with more threads");
-}
-
-static void check_relations(run *r, verify_report *report)
-{
-    bool copied = true;
-    for (int o = 0; o < 3; o++) {
-        size_t bytes = (size_t)buffer_of(r, o)->floats * sizeof(float);
-        r->first[o] = malloc(bytes + 1);
-        if (!r->first[o]) copied = false;
-        else if (bytes) memcpy(r->first[o], buffer_of(r, o)->memory, bytes);
-    }
-    if (copied && r->c.claims.deterministic) {
-        check_scaled_values(r, report);
-        check_again(r, report);
-        check_nan_row(r, report);
-        check_threads(r, report);
-    }
-    for (int o = 0; o < 3; o++) free(r->first[o]);
+    call x = {.kernel = r->c.kernel, .p = p, .t = t, .exec = {.threads = r->threads}};
+    return watch_call(r, x, report);
 }
 
 /* ---- the verdict ---------------------------------------------------------------------- */
@@ -299,10 +151,70 @@ static void check_relations(run *r, verify_report *report)
 static bool first_call(run *r, verify_report *report)
 {
     uint64_t before = r->cage ? 0 : ref_inputs_hash(r->in);
-    if (!call_kernel(r, r->threads, report)) return false;
+    if (!run_call(r, r->threads, report)) return false;
     if (!r->cage && ref_inputs_hash(r->in) != before)
         check_fail(&r->c, report, VERIFY_READ_ONLY, "the kernel wrote to its inputs");
     return true;
+}
+
+/* Hands out the blocks of older inputs again, in the same order. */
+typedef struct old_blocks {
+    const ref_inputs *in;
+    int next;
+} old_blocks;
+
+static void *take_again(void *owner, const char *name, size_t bytes, bool output)
+{
+    old_blocks *x = owner;
+    (void)name, (void)output;
+    if (x->next == x->in->block_count || x->in->blocks[x->next].bytes != bytes) return NULL;
+    return x->in->blocks[x->next++].data;
+}
+
+/* The same problem with another seed, in the same memory: every value, mask and length is another,
+ * and every address is the same. A sample of rows is judged. One case in four is asked: new values
+ * cost as much as a call, and a kernel that remembers does so everywhere. (On the heap tensors have
+ * margins, so there is no second use of their memory.) */
+void check_rewritten(run *r, verify_report *report)
+{
+    enum { SAMPLE = 8 };
+    old_blocks blocks = {.in = r->in};
+    verify_case which = *r->c.which;
+    uint64_t without = r->c.without;
+    ref_memory memory = {.take = take_again,
+                         .owner = &blocks,
+                         .clean_gaps = without >> VERIFY_POISON_GAPS & 1,
+                         .clean_unseen = without >> VERIFY_POISON_UNSEEN & 1};
+    bool turn = ref_random(which.seed, 400 + (uint64_t)r->c.p->kv_len) % 4 == 0;
+    if (!r->cage || !turn || !has(&r->c, VERIFY_REWRITE)) return;
+    which.seed = ref_random(which.seed, 98);
+    ref_inputs *in = ref_inputs_in(memory, r->c.p, which.inputs, which.layout, which.seed);
+    if (in && run_call(r, r->threads, report)) {
+        check again = r->c;
+        verify_report second = {0};
+        again.which = &which, again.in = in;
+        check_outputs(&again, SAMPLE, &second);
+        if (second.status == VERIFY_FAIL)
+            check_fail(&r->c, report, VERIFY_REWRITE, "other values in the same memory: %s",
+                       second.reason);
+    }
+    ref_inputs_free(in);
+}
+
+/* Everything that needs a second call. The outputs of the first are kept for it. */
+static void ask_again(run *r, verify_report *report)
+{
+    bool copied = true;
+    for (int o = 0; o < 3; o++) {
+        size_t bytes = (size_t)run_buffer(r, o)->floats * sizeof(float);
+        r->first[o] = malloc(bytes + 1);
+        if (!r->first[o]) copied = false;
+        else if (bytes) memcpy(r->first[o], run_buffer(r, o)->memory, bytes);
+    }
+    if (copied && r->c.claims.deterministic) check_same_bits(r, report);
+    if (copied) check_keys(r, report);
+    check_rewritten(r, report);
+    for (int o = 0; o < 3; o++) free(r->first[o]);
 }
 
 static verify_report refuse(verify_status status, const char *format, const char *reason)
@@ -350,7 +262,7 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
         report = refuse(VERIFY_FAIL, "%s", "no memory for the inputs");
     } else if (first_call(&r, &report)) {
         check_outputs(&r.c, options.rows, &report);
-        if (options.relations) check_relations(&r, &report);
+        if (options.relations) ask_again(&r, &report);
     }
     ref_inputs_free(r.in);
     cage_free(r.cage);

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reference/reference.h"
+#include "verify/worker.h"
 
 static conform_result verdict(conform_status status, const char *reason)
 {
     conform_result result = {.status = status};
-    snprintf(result.reason, sizeof result.reason, "%s", reason);
+    snprintf(result.reason, sizeof result.reason, "%.255s", reason);
     return result;
 }
 
@@ -211,5 +211,35 @@ conform_result conform_check(case_record *c, const attn_kernel *kernel, int thre
     for (int o = 0; o < c->output_count; o++) free(bounds[o]);
     if (result.status == CONFORM_PASS && kernel->claims(&c->problem).deterministic)
         check_determinism(c, kernel, threads, &result);
+    return result;
+}
+
+typedef struct question {
+    case_record *record;
+    const attn_kernel *kernel;
+    int threads;
+} question;
+
+static void answer(void *context, void *result)
+{
+    const question *x = context;
+    *(conform_result *)result = conform_check(x->record, x->kernel, x->threads);
+}
+
+conform_result conform_check_apart(case_record *c, const attn_kernel *kernel, int threads)
+{
+    const attn_problem *p = &c->problem;
+    question x = {c, kernel, threads};
+    const char *refusal = attn_supports(kernel, p);
+    if (refusal) return verdict(CONFORM_UNSUPPORTED, refusal);
+    conform_result result;
+    verify_report how;
+    double pairs = (double)p->batch * (double)p->q_heads * (double)p->q_len * (double)p->kv_len;
+    double work = pairs * (double)(p->qk_dim + p->v_dim);
+    double seconds = 4 * WORKER_SECONDS * fmax(1, 16 * work * 0x1p-30);
+    if (!worker_call(answer, &x, &result, sizeof result, seconds, &how)) {
+        result = verdict(CONFORM_FAIL, how.reason);
+        result.worst = INFINITY;
+    }
     return result;
 }

@@ -23,6 +23,9 @@ typedef struct conform_result {
  * Overwrites the outputs' `got`. */
 conform_result conform_check(case_record *record, const attn_kernel *kernel, int threads);
 
+/* The same in a process of its own: a crash, hang or exit fails the case. Leaves `got` alone. */
+conform_result conform_check_apart(case_record *record, const attn_kernel *kernel, int threads);
+
 /* Runs the kernel once; fills the outputs' `got`, without the storage's rounding. */
 attn_status conform_run(case_record *record, const attn_kernel *kernel, int threads,
                         attn_error *error);

@@ -88,9 +88,12 @@ static void judge_by_bound(const check *c, ref_place at, ref_row *row, tally *r)
     ref_bound(c->p, t, at, &c->claims, 0x1p-24, row);
     const float *out = check_row(&t->out, at);
     bool live = memchr(row->visible, 1, (size_t)c->p->kv_len) != NULL;
-    for (int64_t x = 0; x < c->p->v_dim; x++)
+    for (int64_t x = 0; x < c->p->v_dim; x++) {
         judge(r, (element){"out", at, x, live}, out[x], row->out[x], row->out_bound[x],
               row->out_term[x]);
+        if (!check_hull(c->p, t, &c->claims, at, row, x, out[x]) && r->r.outside++ == 0)
+            r->r.outside_at = at;
+    }
     if (c->p->wants_lse)
         judge(r, (element){"lse", at, 0, true}, *check_row(&t->lse, at), row->lse, row->lse_bound,
               REF_SCORES);
@@ -167,16 +170,24 @@ static int64_t judged_row(int64_t r, int64_t rows, int64_t total)
     return low + (int64_t)(ref_random(17, (uint64_t)r) % (uint64_t)(width > 0 ? width : 1));
 }
 
+static int64_t number_of(const attn_problem *p, ref_place at)
+{
+    return (at.b * p->q_heads + at.h) * p->q_len + at.i;
+}
+
 /* Keeps the worse of two reports; counts add up. Equal shares: the earlier place wins, so that the
  * outcome does not depend on threads. */
 static void merge(verify_report *into, const verify_report *r, const attn_problem *p)
 {
-    int64_t a = (into->at.b * p->q_heads + into->at.h) * p->q_len + into->at.i;
-    int64_t b = (r->at.b * p->q_heads + r->at.h) * p->q_len + r->at.i;
+    int64_t a = number_of(p, into->at), b = number_of(p, r->at);
     verify_report worst = *into;
     if (r->output &&
         (!into->output || r->share > into->share || (r->share == into->share && b < a)))
         worst = *r;
+    bool earlier = number_of(p, r->outside_at) < number_of(p, into->outside_at);
+    bool moves = r->outside && (!into->outside || earlier);
+    worst.outside_at = moves ? r->outside_at : into->outside_at;
+    worst.outside = into->outside + r->outside;
     worst.compared = into->compared + r->compared;
     worst.wrong = into->wrong + r->wrong;
     worst.max_error = fmax(into->max_error, r->max_error);
@@ -219,39 +230,6 @@ static bool judge_rows(const check *c, int64_t rows, verify_report *report)
     }
     report->rows = rows;
     return enough_memory;
-}
-
-/* ---- memory --------------------------------------------------------------------------- */
-
-static bool is_canary(const float *x)
-{
-    int32_t bits;
-    memcpy(&bits, x, sizeof bits);
-    return bits == REF_CANARY;
-}
-
-/* Elements of the buffer outside [batch, heads, len, dim] of the view that are no longer the
- * canary. */
-static int64_t strays(const ref_buffer *buffer, const attn_output *view, const attn_problem *p,
-                      int64_t dim)
-{
-    int64_t inside_touched = 0, touched = 0;
-    for (int64_t x = 0; x < buffer->floats; x++) touched += !is_canary(&buffer->memory[x]);
-    for (int64_t b = 0; b < p->batch; b++)
-        for (int64_t h = 0; h < p->q_heads; h++)
-            for (int64_t i = 0; i < p->q_len; i++)
-                for (int64_t c = 0; c < dim; c++)
-                    inside_touched += !is_canary(check_row(view, (ref_place){b, h, i}) + c);
-    return touched - inside_touched;
-}
-
-static int64_t all_strays(const check *c)
-{
-    const attn_tensors *t = &c->in->tensors;
-    int64_t count = strays(&c->in->out, &t->out, c->p, c->p->v_dim);
-    if (c->p->wants_lse) count += strays(&c->in->lse, &t->lse, c->p, 1);
-    if (c->p->weights) count += strays(&c->in->weights, &t->weights, c->p, c->p->kv_len);
-    return count;
 }
 
 /* ---- the picture ---------------------------------------------------------------------- */
@@ -339,6 +317,12 @@ static void check_values(const check *c, int64_t rows, verify_report *r)
     *r = values;
     if (!enough_memory) check_fail(c, r, part, "no memory for the reference");
     fail_worst(c, part, r);
+    if (r->outside)
+        check_fail(c, r, VERIFY_HULL,
+                   "%lld elements of out lie beyond all values that they are means of, the first "
+                   "in row [%lld,%lld,%lld]",
+                   (long long)r->outside, (long long)r->outside_at.b, (long long)r->outside_at.h,
+                   (long long)r->outside_at.i);
     if (r->output && !(r->share <= 1) && r->rows > 1) picture(c, r);
     if (r->compared != r->rows * elements_per_row(c->p, c->which->inputs))
         check_fail(c, r, part, "only %lld elements were compared", (long long)r->compared);
@@ -358,7 +342,7 @@ void check_outputs(const check *c, int64_t rows, verify_report *r)
         check_fail(c, r, VERIFY_CLAIMS, "its claims are looser than any kernel needs: %s", refused);
     if (refused) return; /* no bound to judge by */
     bool unbounded = !((double)c->claims.sum_height * 0x1p-24 < 1);
-    int64_t stray = all_strays(c);
+    int64_t stray = check_strays(c);
     if (stray)
         check_fail(c, r, VERIFY_STRAYS, "%lld elements outside the outputs were written",
                    (long long)stray);

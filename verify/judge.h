@@ -21,6 +21,13 @@ void check_fail(const check *c, verify_report *r, verify_part part, const char *
 /* Row (b, h, i) of an output. */
 float *check_row(const attn_output *view, ref_place at);
 
+/* May this element of out be a mean of visible values? After ref_dense. */
+bool check_hull(const attn_problem *p, const attn_tensors *t, const attn_claims *claims,
+                ref_place at, const ref_row *row, int64_t column, float got);
+
+/* Elements around the rows of the outputs, inside their memory, that were written. */
+int64_t check_strays(const check *c);
+
 /* Judges claims, canaries in the outputs' memory, and up to `rows` rows (0 = all) of values. */
 void check_outputs(const check *c, int64_t rows, verify_report *r);
 

@@ -1,8 +1,8 @@
 /* mutants_fresh.c: ten mutants by someone who had read kernels/attention.h and the correct kernel,
  * but neither the other mutants nor a check; frozen before the first run. Five died at once. Four
  * lived: positions as floats, a negative scale and tanh by way of exp die now, of three problems
- * added for them; weights from a rounded lse stay within the bound and are not here. Nor are tiles
- * of a mask cached by address, which died only where cases shared an address. */
+ * added for them; weights from a rounded lse stay within the bound and are not here. Tiles of a
+ * mask cached by address died only where cases shared an address; see mutants_again.c. */
 #include "verify/mutant.h"
 
 /* Transformers writes the lowest float where it means -inf, so kernels take it for -inf; a row that

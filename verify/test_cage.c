@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "verify/conform.h"
 #include "verify/worker.h"
 
 enum { CASES = 6 };
@@ -98,7 +99,7 @@ static const struct {
     {"dies with words", dies_with_words, VERIFY_LEFT, VERIFY_DEATH, "(Aborted): and last ones"},
     {"talks without end", talks_without_end, VERIFY_LEFT, VERIFY_DEATH, "(Killed): on"},
 };
-enum { MISDEEDS = sizeof misdeeds / sizeof *misdeeds };
+enum { MISDEEDS = sizeof misdeeds / sizeof *misdeeds, FIRST_WITHOUT_TENSORS = 5 };
 
 static misdeed *current;
 
@@ -162,10 +163,53 @@ static void a_kernel_that_cannot_be_opened_fails(void **state)
     worker_free(w);
 }
 
+/* A job answers with the number of its misdeed, if it lives so long. */
+static void job(void *context, void *result)
+{
+    attn_problem p = attn_problem_make(1, 5, 5);
+    const int *m = context;
+    if (*m >= 0) misdeeds[*m].run(&p, NULL, NULL);
+    *(int *)result = *m;
+}
+
+static void jobs_die_alone(void **state)
+{
+    (void)state;
+    for (int m = -1; m < MISDEEDS; m++) {
+        int result = -2;
+        verify_report how;
+        if (m >= 0 && m < FIRST_WITHOUT_TENSORS) continue;
+        bool lives = worker_call(job, &m, &result, sizeof result, 0.3, &how);
+        assert_int_equal(lives, m < 0);
+        assert_int_equal(result, lives ? m : -2);
+        if (lives) continue;
+        assert_true(how.failed >> misdeeds[m].part & 1);
+        assert_non_null(strstr(how.reason, misdeeds[m].reason));
+    }
+}
+
+/* `attest conform` goes on after a kernel that dies on a case. */
+static void a_death_is_the_result_of_its_case(void **state)
+{
+    (void)state;
+    float zeros[15] = {0};
+    const npy_array x = {.type = NPY_FLOAT32, .rank = 2, .shape = {5, 3}, .data = zeros};
+    const case_arrays arrays = {.q = &x, .k = &x, .v = &x};
+    case_record record;
+    assert_int_equal(case_from_arrays(&arrays, &record, NULL), CASE_READY);
+    current = exits;
+    conform_result r = conform_check_apart(&record, open_bad(NULL, NULL, 0), 1);
+    assert_int_equal(r.status, CONFORM_FAIL);
+    assert_non_null(strstr(r.reason, "exit(0)"));
+    case_free(&record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misdeeds_are_results),
+        cmocka_unit_test(jobs_die_alone),
+        cmocka_unit_test(a_death_is_the_result_of_its_case),
         cmocka_unit_test(a_kernel_that_cannot_be_opened_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,13 @@ typedef enum verify_part {
     VERIFY_NEGATE_V,       /* -V gives -O */
     VERIFY_SCALE_V,        /* V / 2^20 gives O / 2^20, bit for bit */
     VERIFY_NAN_ROW,        /* NaN in one row of Q changes no other row */
+    VERIFY_PERMUTE,        /* rows, heads and batches in reverse order give the same bits */
+    VERIFY_PERMUTE_KEYS,   /* keys in reverse order give the same, within both bounds */
+    VERIFY_DOUBLE_KEYS,    /* so does every key twice, with lse + log 2 */
+    VERIFY_SHIFT_MASK,     /* so does a constant added to the rows of the bias, with lse + it */
+    VERIFY_SPLIT_KEYS,     /* so do two calls with a part of the keys each, merged by lse */
+    VERIFY_REWRITE,        /* other values in the same memory are judged as the first were */
+    VERIFY_HULL,           /* outputs lie between the smallest and the largest visible V */
     VERIFY_PARTS
 } verify_part;
 extern const char *const verify_part_names[VERIFY_PARTS];
@@ -82,14 +89,16 @@ typedef struct verify_report {
     ref_place at;
     int64_t column;
     double got, want, bound;
-    ref_term term;       /* what dominates the bound there */
-    double max_error;    /* largest |got - want| over finite elements of out */
-    int64_t rows;        /* rows that were judged */
-    int64_t compared;    /* elements that were judged */
-    int64_t wrong;       /* and were not what they should be */
-    int64_t live, zeros; /* elements of out in rows that see a key; how many of them should be 0 */
-    double low, high;    /* range of what these should be */
-    char picture[1024];  /* of the head with the worst element: which rows and columns are wrong */
+    ref_term term;        /* what dominates the bound there */
+    double max_error;     /* largest |got - want| over finite elements of out */
+    int64_t rows;         /* rows that were judged */
+    int64_t compared;     /* elements that were judged */
+    int64_t wrong;        /* and were not what they should be */
+    int64_t outside;      /* elements of out that are no mean of visible values */
+    ref_place outside_at; /* the first row with one */
+    int64_t live, zeros;  /* elements of out in rows that see a key; how many of them should be 0 */
+    double low, high;     /* range of what these should be */
+    char picture[1024];   /* of the head with the worst element: which rows and columns are wrong */
 } verify_report;
 
 typedef struct verify_options {

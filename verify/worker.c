@@ -38,6 +38,8 @@ typedef struct shared {
 struct worker {
     worker_open *open;
     const void *context;
+    worker_job *job; /* or NULL: it serves cases */
+    void *job_context, *job_result;
     double seconds;
     shared *shared;
     pid_t pid; /* 0 = not running */
@@ -56,7 +58,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
     char where[96] = "";
     cage_describe(info->si_addr, where, sizeof where);
     if (number == SIGSEGV || number == SIGBUS)
-        snprintf(mine->fault_at, sizeof mine->fault_at, " at address %p, %s", info->si_addr, where);
+        snprintf(mine->fault_at, sizeof mine->fault_at, " at address %p%s%s", info->si_addr,
+                 where[0] ? ", " : "", where);
     mine->fault = number;
     _exit(128 + number);
 }
@@ -102,11 +105,8 @@ static void limit_memory(const attn_kernel *kernel, const shared *s)
 
 static _Noreturn void serve(worker *w, int socket)
 {
-    shared *s = mine = w->shared;
+    shared *s = w->shared;
     char turn;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (w->said >= 0) dup2(w->said, STDOUT_FILENO), dup2(w->said, STDERR_FILENO);
-    catch_faults();
     const attn_kernel *kernel = w->open(w->context, s->refused, sizeof s->refused);
     if (kernel) snprintf(s->name, sizeof s->name, "%s", kernel->name);
     while (read(socket, &turn, 1) == 1) {
@@ -115,6 +115,17 @@ static _Noreturn void serve(worker *w, int socket)
         if (write(socket, "r", 1) != 1) break;
     }
     _exit(0);
+}
+
+static _Noreturn void begin(worker *w, int socket)
+{
+    mine = w->shared;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (w->said >= 0) dup2(w->said, STDOUT_FILENO), dup2(w->said, STDERR_FILENO);
+    catch_faults();
+    if (!w->job) serve(w, socket);
+    w->job(w->job_context, w->job_result);
+    _exit(write(socket, "r", 1) == 1 ? 0 : 1);
 }
 
 /* ---- outside -------------------------------------------------------------------------- */
@@ -166,7 +177,7 @@ static bool start(worker *w)
     w->pid = fork();
     if (w->pid == 0) {
         close(sockets[0]);
-        serve(w, sockets[1]);
+        begin(w, sockets[1]);
     }
     close(sockets[1]);
     w->socket = sockets[0];
@@ -255,6 +266,18 @@ static verify_report cause_of_death(worker *w, verify_options options)
     return r;
 }
 
+/* Waits for the answer. False, and why, if there is none. */
+static bool answered(worker *w, double seconds, verify_options options, verify_report *how)
+{
+    verify_report none = {0};
+    char turn = wait_for(w, seconds);
+    if (turn == 'd') *how = cause_of_death(w, options);
+    if (turn == 'h') stop(w);
+    if (turn == 'h')
+        *how = died(none, options, VERIFY_WATCHDOG, "it did not return within %.0f s", seconds);
+    return turn == 'r';
+}
+
 verify_report worker_check(worker *w, const verify_case *which, verify_options options)
 {
     const attn_problem *p = &which->problem;
@@ -264,14 +287,28 @@ verify_report worker_check(worker *w, const verify_case *which, verify_options o
     double seconds = w->seconds * fmax(1, 16 * work * 0x1p-30);
     if (!start(w)) return died(none, options, VERIFY_DEATH, "no process: %s", strerror(errno));
     w->shared->which = *which, w->shared->options = options;
-    char turn = send(w->socket, "q", 1, MSG_NOSIGNAL) == 1 ? wait_for(w, seconds) : 'd';
-    if (turn == 'd') return cause_of_death(w, options);
-    if (turn == 'h') {
-        stop(w);
-        return died(none, options, VERIFY_WATCHDOG, "it did not return within %.0f s", seconds);
-    }
+    send(w->socket, "q", 1, MSG_NOSIGNAL); /* if that fails, it is dead, and does not answer */
+    if (!answered(w, seconds, options, &none)) return none;
     if (w->shared->refused[0]) return died(none, options, VERIFY_CLAIMS, "%s", w->shared->refused);
     return w->shared->report;
+}
+
+bool worker_call(worker_job *job, void *context, void *result, size_t bytes, double seconds,
+                 verify_report *how)
+{
+    verify_options all = {0};
+    worker *w = worker_new(NULL, NULL, seconds);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bool ready = w && memory != MAP_FAILED, done = false;
+    *how = (verify_report){0};
+    if (ready) w->job = job, w->job_context = context, w->job_result = memory;
+    if (!ready || !start(w))
+        *how = died(*how, all, VERIFY_DEATH, "no process: %s", strerror(errno));
+    else done = answered(w, seconds, all, how);
+    if (done) memcpy(result, memory, bytes);
+    if (memory != MAP_FAILED) munmap(memory, bytes);
+    worker_free(w);
+    return done;
 }
 
 const char *worker_kernel_name(const worker *w) { return w->shared->name; }

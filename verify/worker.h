@@ -23,6 +23,12 @@ worker *worker_new(worker_open *open, const void *context, double seconds);
  * signal, address and the nearest tensor) or VERIFY_WATCHDOG. */
 verify_report worker_check(worker *w, const verify_case *which, verify_options options);
 
+/* Calls job(context, result) once, in a process of its own, which is a copy of this one, and copies
+ * `bytes` of its result back. False if it died or hung; `how` then says so, as worker_check. */
+typedef void worker_job(void *context, void *result);
+bool worker_call(worker_job *job, void *context, void *result, size_t bytes, double seconds,
+                 verify_report *how);
+
 /* Name of the kernel; empty before the first case. Owned by the worker. */
 const char *worker_kernel_name(const worker *w);
 

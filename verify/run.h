@@ -1,0 +1,58 @@
+/* run.h: one run of a check, and what is asked of the kernel after its first call. For verify/. */
+#ifndef VERIFY_RUN_H
+#define VERIFY_RUN_H
+
+#include "verify/cage.h"
+#include "verify/judge.h"
+
+/* A check's cage, scratch, and the outputs of the first call. */
+typedef struct run {
+    check c;
+    cage *cage; /* NULL on the heap */
+    ref_inputs *in;
+    char *scratch;
+    int64_t scratch_bytes; /* of all threads */
+    int threads, most_threads;
+    void *first[3]; /* copies of the memory of out, lse and weights */
+} run;
+
+/* The memory of output 0 = out, 1 = lse, 2 = weights. */
+const ref_buffer *run_buffer(const run *r, int output);
+
+/* Poisons the outputs and runs the kernel on the run's inputs, or on another problem and tensors
+ * with the same outputs; watches what it leaves behind. False, and a failure, if it did not run. */
+bool run_call(run *r, int threads, verify_report *report);
+bool run_call_on(run *r, const attn_problem *p, const attn_tensors *t, verify_report *report);
+
+/* Relations whose results have the same bits, for kernels that claim `deterministic`. They leave
+ * the inputs as they were. */
+void check_same_bits(run *r, verify_report *report);
+
+/* One of the relations between keys, within the bounds of both calls. Leaves the inputs changed. */
+void check_keys(run *r, verify_report *report);
+
+/* Other values in the same memory. Leaves the inputs changed. */
+void check_rewritten(run *r, verify_report *report);
+
+/* ---- tensors of any shape ------------------------------------------------------------- */
+
+/* An input as [batch, head, row, key] of elements; an axis that it does not have, or along which it
+ * is broadcast, has size 1. Sizes and strides of elements in bytes. */
+enum { AXIS_BATCH, AXIS_HEAD, AXIS_ROW, AXIS_KEY, AXES };
+typedef struct axes {
+    char *data;
+    int64_t size[AXES], stride[AXES], bytes;
+} axes;
+enum { AXES_Q, AXES_K, AXES_V, AXES_MASK, AXES_BIAS, AXES_TENSORS = 9 };
+
+/* The inputs of a problem; what it does not have is empty (data NULL). */
+void axes_of(const attn_problem *p, const attn_tensors *t, axes list[AXES_TENSORS]);
+
+/* Turns every tensor around along the axes of `mask` (bit 1 << axis): what was first is last. */
+void axes_mirror(const axes list[AXES_TENSORS], unsigned mask);
+
+/* A contiguous copy with all keys twice, one after the other; malloc'ed data, NULL if memory is
+ * short. */
+axes axes_doubled(axes x);
+
+#endif
