@@ -288,7 +288,8 @@ static int read_options(session *s, bench_options *o)
         command_seconds("budget", o->budget, &o->budget_s) ||
         command_int("rounds", o->rounds, 1, MEASURE_MOST_ROUNDS, &o->fixed_rounds) ||
         read_width(o) || command_int("seed", o->seed, 0, INT64_MAX / 2, &o->first_seed) ||
-        add_problems(s, o, list) || read_baseline(o) || (o->json && command_can_write(o->json)))
+        add_problems(s, o, list) || read_baseline(o) || (o->json && command_can_write(o->json)) ||
+        (o->json && !command_is_stream(o->json) && journal_expected(o->json, o->resume)))
         return EXIT_USAGE;
     return EXIT_RIGHT;
 }

@@ -86,6 +86,19 @@ static int journal_path(const char *path)
     return EXIT_RIGHT;
 }
 
+int journal_expected(const char *path, bool resume)
+{
+    if (journal_path(path)) return EXIT_USAGE;
+    if (access(journal.path, F_OK) == 0) {
+        if (resume) return EXIT_RIGHT;
+        return command_error("%s holds a run that was not finished: --resume goes on with it, or "
+                             "remove it",
+                             journal.path);
+    }
+    if (!resume) return EXIT_RIGHT;
+    return command_error("--resume: cannot read %s: %s", journal.path, strerror(errno));
+}
+
 /* No space is an error; a file system that cannot reserve is none. */
 static int reserve(const session *s, off_t from)
 {
@@ -104,10 +117,6 @@ int journal_start(const char *path, const session *s, int argc, char **argv)
     if (journal_path(path)) return EXIT_USAGE;
     journal.groups = s->groups;
     journal.file = open(journal.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (journal.file < 0 && errno == EEXIST)
-        return command_error("%s holds a run that was not finished: --resume goes on with it, or "
-                             "remove it",
-                             journal.path);
     if (journal.file < 0)
         return command_error("cannot write %s: %s", journal.path, strerror(errno));
     if (reserve(s, 0)) return EXIT_USAGE;

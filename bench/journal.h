@@ -8,8 +8,12 @@
 
 #include "bench/session.h"
 
+/* Asked before anything is checked or measured: a journal beside `path` must be there to resume, and
+ * none to start. EXIT_RIGHT, or EXIT_USAGE after one line on standard error. */
+int journal_expected(const char *path, bool resume);
+
 /* Starts a journal beside `path` after planning. EXIT_RIGHT or EXIT_USAGE after one line on
- * standard error: an earlier run's journal is there, or no space. */
+ * standard error: no space. */
 int journal_start(const char *path, const session *s, int argc, char **argv);
 
 /* Reads the journal beside `path` into the prepared groups of `s`, plan and rounds, and goes on

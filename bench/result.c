@@ -211,7 +211,7 @@ static void add_timing(json_t *entry, const result_run *run, const measure_group
         json_object_set_new(entry, numbers[i].name, number(numbers[i].value));
     json_object_set_new(entry, "samples", numbers_json(samples, count));
     if (arm->rests) json_object_set_new(entry, "sample_rounds", awake_rounds_json(g, arm));
-    if (arm != &g->arms[g->sham]) return;
+    if (g->sham < 0 || arm != &g->arms[g->sham]) return;
     count = measure_samples(g, g->sham_ns, samples);
     json_object_set_new(entry, "sham_samples", numbers_json(samples, count));
     add_rounds(entry, g);

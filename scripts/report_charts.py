@@ -6,7 +6,7 @@ from report_growth import memory_chart, rate_chart, time_chart
 from report_heat import heat_chart
 from report_ladder import accuracy_chart, ladder_chart, threads_chart
 from report_limits import roofline_chart, roofline_threads_chart
-from report_trust import machines_chart, stability_chart
+from report_trust import stability_chart
 
 __all__ = ["Chart", "NAMES", "chart", "family_charts"]
 

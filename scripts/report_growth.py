@@ -7,7 +7,7 @@ import report_text as text
 from report_chart import (Chart, MARGIN, curve_axes, curve_rows, lengths_of, threads_text)
 from report_data import algorithm
 from report_find import largest_common
-from report_plot import (apart, axes, colour, figure, label_ends, length_axis, light, look, ticks)
+from report_plot import axes, colour, figure, label_ends, length_axis, light, look, ticks
 
 GUIDE_BELOW = 2.2    # how far the guide stands below the fastest curve
 WALL_GROWTH = 1.5    # scratch that grows with at least this power of n has a wall
