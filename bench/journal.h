@@ -8,8 +8,8 @@
 
 #include "bench/session.h"
 
-/* Asked before anything is checked or measured: a journal beside `path` must be there to resume, and
- * none to start. EXIT_RIGHT, or EXIT_USAGE after one line on standard error. */
+/* Asked before anything is checked or measured: a journal beside `path` must be there to resume,
+ * and none to start. EXIT_RIGHT, or EXIT_USAGE after one line on standard error. */
 int journal_expected(const char *path, bool resume);
 
 /* Starts a journal beside `path` after planning. EXIT_RIGHT or EXIT_USAGE after one line on
