@@ -130,8 +130,10 @@ static void remembers_inputs(mutant_call *c)
     const int64_t rows[] = {c->p.q_len, c->p.kv_len, c->p.kv_len};
     const int64_t dims[] = {c->p.qk_dim, c->p.qk_dim, c->p.v_dim};
     uint64_t hash = (uintptr_t)c->t.out.data;
-    /* Queries that are all the same are the same in any order of rows: not what is meant. */
-    bool same_rows = c->p.q_len > 1 && c->t.q.data[0] == c->t.q.data[c->t.q.row_stride];
+    /* Queries that may be the same in reverse order are not what is meant. */
+    const float *q = c->t.q.data, *last = q + (c->p.batch - 1) * c->t.q.batch_stride +
+                                          (c->p.q_heads - 1) * c->t.q.head_stride;
+    bool same_rows = *q == *last || *q == last[(c->p.q_len - 1) * c->t.q.row_stride];
     if (!mutant_last_slice(c) || c->p.kv_len == 0 || same_rows) return;
     char key[192]; /* other problems of the same sizes have the same Q and V */
     attn_problem_print(&c->p, key, sizeof key);
