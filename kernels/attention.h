@@ -137,12 +137,13 @@ attn_status attn_validate(const attn_problem *problem, const attn_tensors *tenso
 /* What a kernel promises about its rounding. The bound in reference/ is derived from these, so a
  * kernel that promises too much fails itself. u = 2^-24. */
 typedef struct attn_claims {
-    double exp_ulp;        /* largest error of its exp, in ULP */
-    double tanh_ulp;       /* largest error of its tanh, in ULP */
-    int64_t sum_height;    /* additions on the longest path from a product to the output */
-    int64_t rescales;      /* most rescales of an accumulator */
-    double flush;          /* weights below this (relative to the largest) may be lost */
-    bool deterministic;    /* same bits for every thread count and every repetition */
+    double exp_ulp;     /* largest error of its exp, in ULP */
+    double tanh_ulp;    /* largest error of its tanh, in ULP */
+    int64_t sum_height; /* additions on the longest path from a product to the output */
+    int64_t rescales;   /* most rescales of an accumulator */
+    double flush;       /* weights below this (relative to the largest) may be lost */
+    bool deterministic; /* same bits for every thread count, every repetition, and wherever a row,
+                              head or batch stands among the others */
     bool normalises_first; /* divides the weights before, not the output after, multiplying by V */
 } attn_claims;
 
