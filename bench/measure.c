@@ -11,7 +11,7 @@
 
 enum { JUDGED_ROWS = 64 };
 static const double sample_seconds = 2e-3; /* the shortest sample; the clock resolves 1e-8 of it */
-static const double far_behind = 8;        /* times the fastest arm's time: such an arm rests */
+static const double far_behind = 4;        /* times the fastest arm's time: such an arm rests */
 
 /* ---- one arm -------------------------------------------------------------------------- */
 

@@ -100,6 +100,9 @@ bool measure_counts(const measure_group *group, int r);
  * how many. `ns` is an arm's or the sham's array of this group. */
 int measure_samples(const measure_group *group, const double *ns, double *to);
 
+/* Has every arm enough clean rounds for an interval? */
+bool measure_is_bounded(const measure_group *group);
+
 /* Calls of one sample of this arm. */
 int measure_calls(const measure_group *group, const measure_arm *arm);
 

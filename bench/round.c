@@ -100,6 +100,11 @@ static int count_rounds(const measure_group *g, bool whole, bool clean)
     return count;
 }
 
+bool measure_is_bounded(const measure_group *g)
+{
+    return count_rounds(g, true, true) >= MEASURE_LEAST_ROUNDS;
+}
+
 /* Is the next round a whole one? Whole rounds keep their share of the clean ones, until as many as
  * planned were clean or twice as many were tried. */
 static bool next_is_whole(const timing *t)

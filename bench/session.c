@@ -88,8 +88,7 @@ static bool stop_before(const measure_group *g)
     for (int i = 0; i < running.session->group_count; i++)
         done += measure_done_seconds(&running.session->groups[i]);
     command_progress(g->key, done, running.planned);
-    return command_interrupted() ||
-           (g->clean >= MEASURE_LEAST_ROUNDS && roof_now() > running.until);
+    return command_interrupted() || (measure_is_bounded(g) && roof_now() > running.until);
 }
 
 void session_measure(session *s, double planned, double budget,
