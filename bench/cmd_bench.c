@@ -242,13 +242,13 @@ static int run_bench(session *s, const bench_options *o, int argc, char **argv)
     command_reserve_stdout(o->json);
     gbench_reserve(&o->gbench);
     command_catch_interrupt();
+    s->budget = o->fixed_rounds ? INFINITY : o->budget_s;
     session_prepare(s);
     double planned = measure_plan(s->groups, s->group_count, o->budget_s, (int)o->fixed_rounds);
     bool journalled = o->json && !command_is_stream(o->json);
     if (o->resume && journal_resume(o->json, s, argc, argv)) return EXIT_USAGE;
     if (journalled && !o->resume && journal_start(o->json, s, argc, argv)) return EXIT_USAGE;
-    session_measure(s, planned, o->fixed_rounds ? INFINITY : o->budget_s,
-                    journalled ? journal_keep : NULL);
+    session_measure(s, planned, journalled ? journal_keep : NULL);
     result_run run = run_of(s, o, argc, argv);
     return finish(&run, o);
 }
@@ -283,7 +283,7 @@ static int read_options(session *s, bench_options *o)
     if (!list) return command_error("--preset is \"%.40s\"; legal are %s", o->preset, preset_names);
     s->groups = calloc(SESSION_GROUPS, sizeof *s->groups);
     if (!s->groups) return command_error("memory is short");
-    s->no_roofs = o->no_roofs, s->fresh_roofs = o->fresh_roofs;
+    s->no_roofs = o->no_roofs, s->fresh_roofs = o->fresh_roofs, s->resumes = o->resume;
     if (command_kernels(o->kernels, s->kernels, &s->kernel_count) || read_threads(s, o->threads) ||
         command_seconds("budget", o->budget, &o->budget_s) ||
         command_int("rounds", o->rounds, 1, MEASURE_MOST_ROUNDS, &o->fixed_rounds) ||

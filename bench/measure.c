@@ -98,7 +98,7 @@ void measure_prepare(measure_group *g, const measure_group *before, int64_t memo
                    (double)ref_visible_pairs(&g->problem, &in->tensors);
     for (int a = 0; a < g->arm_count; a++) {
         measure_arm *arm = &g->arms[a];
-        arm->dropped = attn_supports(arm->kernel, &g->problem);
+        if (!arm->dropped) arm->dropped = attn_supports(arm->kernel, &g->problem);
         arm->prepared = true;
         if (arm->dropped) continue;
         int64_t scratch = scratch_bytes(g, arm);

@@ -74,10 +74,11 @@ typedef struct measure_hooks {
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
 
-/* Checks every arm on the inputs that will be timed (64 rows by the bound, all rows by the gather
- * probe), times one call, and marks what cannot be measured. Bytes beyond `memory` are refused
- * before they are allocated. What `before` (or NULL) found out with the gather probe on the same
- * problem is not asked again: the number of threads is no part of that answer. */
+/* Checks every arm that is not dropped on the inputs that will be timed (64 rows by the bound, all
+ * rows by the gather probe), times one call, and marks what cannot be measured. Bytes beyond
+ * `memory` are refused before they are allocated. What `before` (or NULL) found out with the
+ * gather probe on the same problem is not asked again: the number of threads is no part of that
+ * answer. */
 void measure_prepare(measure_group *group, const measure_group *before, int64_t memory);
 
 /* Divides `seconds` over the groups: MEASURE_LEAST_ROUNDS whole rounds for each, then rounds in

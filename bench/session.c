@@ -4,6 +4,7 @@
 #include "bench/session.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,45 @@ static void read_memory(session *s)
             (result_read){s->threads[t], roof_read_gbps(s->threads[t], ROOF_MEMORY_BYTES, 0.2)};
 }
 
+/* ---- what the budget cannot buy ---------------------------------------------------------- */
+
+static double work_of(const attn_problem *p)
+{
+    return (double)(p->qk_dim + p->v_dim) * (double)attn_visible_pairs(p);
+}
+
+/* Seconds of one call, by the last group that told it for this kernel in calls long enough to
+ * extrapolate; 0 if none did. */
+static double expected_seconds(const session *s, int group, const attn_kernel *kernel)
+{
+    const double long_enough = 0.01;
+    const measure_group *g = &s->groups[group];
+    for (int i = group - 1; i >= 0; i--) {
+        const measure_group *known = &s->groups[i];
+        for (int a = 0; a < known->arm_count; a++)
+            if (known->arms[a].kernel == kernel && known->arms[a].call_seconds >= long_enough)
+                return known->arms[a].call_seconds * work_of(&g->problem) /
+                       work_of(&known->problem) * known->threads / g->threads;
+    }
+    return 0;
+}
+
+/* A kernel whose fewest rounds would take longer than all the budget is not even checked: on long
+ * sequences the slowest would be checked for minutes. */
+static void drop_hopeless(const session *s, int group)
+{
+    measure_group *g = &s->groups[group];
+    for (int a = 0; a < g->arm_count; a++) {
+        measure_arm *arm = &g->arms[a];
+        double seconds = expected_seconds(s, group, arm->kernel);
+        if (MEASURE_LEAST_ROUNDS * seconds <= s->budget) continue;
+        snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
+                 "too slow for the budget: one call would take about %.2g s; raise --budget",
+                 seconds);
+        arm->dropped = arm->verdict.reason, arm->call_seconds = seconds;
+    }
+}
+
 /* ---- the run -------------------------------------------------------------------------- */
 
 void session_prepare(session *s)
@@ -69,6 +109,7 @@ void session_prepare(session *s)
     double begin = roof_now();
     for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
         command_progress("checking", i, s->group_count);
+        if (!s->resumes) drop_hopeless(s, i);
         measure_prepare(&s->groups[i], i ? &s->groups[i - 1] : NULL, memory);
     }
     s->check_seconds = roof_now() - begin;
@@ -91,12 +132,11 @@ static bool stop_before(const measure_group *g)
     return command_interrupted() || (measure_is_bounded(g) && roof_now() > running.until);
 }
 
-void session_measure(session *s, double planned, double budget,
-                     void (*keep)(const measure_group *, int))
+void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
 {
     measure_hooks hooks = {s->began, stop_before, keep};
     running.session = s, running.planned = planned;
-    running.until = roof_now() + patience * budget;
+    running.until = roof_now() + patience * s->budget;
     for (int turn = 0; turn < PASSES * s->group_count && !command_interrupted(); turn++) {
         int pass = turn / s->group_count;
         measure_group *g = &s->groups[turn % s->group_count];

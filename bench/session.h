@@ -14,7 +14,9 @@ typedef struct session {
     measure_group *groups; /* SESSION_GROUPS of them */
     int group_count;
     bool no_roofs, fresh_roofs;
-    double began; /* roof_now(), less the seconds that a resumed run took before */
+    bool resumes;  /* the plan of an earlier process holds */
+    double budget; /* seconds for the rounds; INFINITY if their number is fixed */
+    double began;  /* roof_now(), less the seconds that a resumed run took before */
     double check_seconds;
     result_peak peaks[SESSION_PEAKS];
     int peak_count;
@@ -23,14 +25,14 @@ typedef struct session {
     json_t *roofs;   /* NULL with no_roofs */
 } session;
 
-/* Records the machine, its roofs, and checks every arm of every group. */
+/* Records the machine, its roofs, and checks every arm of every group that can be measured within
+ * the budget. */
 void session_prepare(session *s);
 
 /* Measures all groups from where they stand, with a progress bar over `planned` seconds; `keep` is
  * told after each round (or NULL). Ends early when command_interrupted(), and where more than a
- * quarter above `budget` seconds (or INFINITY) was taken, for groups with an interval. */
-void session_measure(session *s, double planned, double budget,
-                     void (*keep)(const measure_group *, int round));
+ * quarter above the budget was taken, for groups with an interval. */
+void session_measure(session *s, double planned, void (*keep)(const measure_group *, int round));
 
 void session_end(session *s);
 

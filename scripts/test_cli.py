@@ -241,6 +241,12 @@ class GoodInput(unittest.TestCase):
         done = attest("verify", "--require", "auto", variables={"ATTEST_ISA": "scalar"})
         self.assertEqual(done.returncode, 1)
 
+    def test_what_the_budget_cannot_buy_is_not_checked(self):
+        done = attest("bench", "--kernels", "naive_scalar", "--budget", "1s", "--threads", "1",
+                      "--problems", "h2q512d32 h2q16384d32", "--no-roofs")
+        self.assertIn(done.returncode, (0, 77), done.stderr)
+        self.assertRegex(done.stdout, r"h2q16384d32 .*too slow for the budget.*would take about")
+
     def test_bench_and_export(self):
         with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
             path = os.path.join(folder, "run.json")
