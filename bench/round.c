@@ -155,8 +155,9 @@ static void time_arms(timing *t, int r)
  * that has really moved stays there, an interruption does not. */
 static double clock_moved(const anchor *a, double before)
 {
+    enum { READINGS = 12 };
     double least = INFINITY;
-    for (int reading = 0; reading < 3 && !(least <= EVIDENCE_CLOCK_MOVED); reading++)
+    for (int reading = 0; reading < READINGS && !(least <= EVIDENCE_CLOCK_MOVED); reading++)
         least = fmin(least, fabs(log(anchor_clock(a) / before)));
     return least;
 }
