@@ -204,6 +204,24 @@ static void run_all(verify_run *s)
            s->skipped);
 }
 
+/* Can the plug-in be used at all? It is loaded once, in a process of its own, and forgotten. */
+static void try_plugin(void *path, void *reason)
+{
+    plugin_open(path, reason, sizeof(((verify_report *)0)->reason));
+}
+
+static int check_plugin(const char *path)
+{
+    char file[512], reason[sizeof(((verify_report *)0)->reason)] = "";
+    verify_report how;
+    snprintf(file, sizeof file, "%s", path);
+    if (!strchr(path, '/'))
+        return command_error("--plugin is \"%.200s\"; a path has a slash, as ./%.200s", path, path);
+    if (!worker_call(try_plugin, file, reason, sizeof reason, WORKER_SECONDS, &how))
+        return command_error("--plugin %.200s: on loading %.200s", path, how.reason);
+    return reason[0] ? command_error("--plugin %.200s: %s", path, reason) : EXIT_RIGHT;
+}
+
 /* The one subject of --plugin or --mutant, or the kernels of the list. */
 static int choose_subjects(verify_run *s, const char *kernels, const char *plugin, const char *name)
 {
@@ -214,6 +232,7 @@ static int choose_subjects(verify_run *s, const char *kernels, const char *plugi
     if (name && !wrong)
         return command_error("--mutant is \"%.40s\"; --mutants prints the legal names", name);
     s->subject_count = 1;
+    if (plugin && check_plugin(plugin)) return EXIT_USAGE;
     if (plugin) s->subjects[0] = (subject){plugin_open, plugin, NULL, "plugin", plugin};
     if (name) s->subjects[0] = (subject){open_mutant, wrong, NULL, "mutant", name};
     s->all_kernels = !kernels && !plugin && !name;

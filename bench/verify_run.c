@@ -75,8 +75,10 @@ static void report_failure(verify_run *s, worker *w, const subject *one, const v
                      verify_part_names[p]);
     verify_replay(c, replay, sizeof replay);
     print_lines(prefix, r->reason);
-    printf("%sfailed:%s; %lld of %lld elements are wrong\n", prefix, parts, (long long)r->wrong,
-           (long long)r->compared);
+    printf("%sfailed:%s", prefix, parts);
+    if (r->compared > 0)
+        printf("; %lld of %lld elements are wrong", (long long)r->wrong, (long long)r->compared);
+    putchar('\n');
     print_lines(prefix, r->picture);
     printf("%sreplay: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
     verify_case small = smallest(s, w, c, r);

@@ -109,7 +109,8 @@ typedef struct attn_tensors {
     const float *alibi_slopes; /* [q_heads]; adds -slope * |q_offset + i - j| (Press et al. 2022) */
     const float *sinks;        /* [q_heads]; a logit that takes part in the softmax sum only */
     const float *score_vector; /* [qk_dim], with ATTN_ADDITIVE */
-    attn_output lse;           /* [batch, q_heads, q_len]: log of the softmax sum, sink included */
+    attn_output lse;           /* [batch, q_heads, q_len]: log of the softmax sum, sink included;
+                                  row_stride counts, from one query to the next */
     attn_output weights;       /* [batch, q_heads, q_len, kv_len] */
 } attn_tensors;
 
@@ -149,8 +150,9 @@ typedef struct attn_claims {
 
 /* Rows q_begin <= i < q_end of one batch and one query head. For a kernel with shares_keys: of the
  * `heads` query heads from `head` on, which share a key/value head; else heads is 1. For a kernel
- * with pieces: over the keys k_begin <= j < k_end only. partial NULL: results are written.
- * Otherwise unnormalised sums go there, [heads, rows, v_dim + 2], in a form that `merge` reads. */
+ * with pieces: over the keys k_begin <= j < k_end only, which mean nothing where pieces is NULL.
+ * partial NULL: results are written. Otherwise unnormalised sums go there, [heads, rows,
+ * v_dim + 2], in a form that `merge` reads. */
 typedef struct attn_slice {
     int64_t batch, head, q_begin, q_end;
     int64_t heads, k_begin, k_end;

@@ -60,7 +60,7 @@ const char *ref_claims_refused(const attn_problem *p, const attn_claims *c)
     if (!(c->tanh_ulp >= 0 && c->tanh_ulp <= loosest.tanh_ulp))
         return "tanh_ulp is not within 0 to 4";
     if (c->sum_height < 0 || c->sum_height > loosest.sum_height + 1)
-        return "sum_height is not within 0 to 2 kv_len + 2";
+        return "sum_height is not within 0 to 2 kv_len + 2"; /* a sink is one key more */
     if (c->rescales < 0 || c->rescales > loosest.rescales) return "rescales exceeds kv_len";
     if (!(c->flush >= 0 && c->flush <= 0x1p-120)) return "flush is not within 0 to 2^-120";
     return NULL;

@@ -182,6 +182,7 @@ const char *ref_probe_refuses(const attn_problem *p, ref_distribution kind)
 {
     if (kind == REF_UNIFORM)
         return p->kv_len > 2000000 ? "sums of V leave the exact integers" : NULL;
+    if (kind == REF_RAMP) return p->kv_len < 1024 ? "a ramp needs 1,024 keys" : NULL;
     if (kind != REF_GATHER) return NULL;
     if (p->score != ATTN_DOT) return "codes need dot scores";
     if (p->softcap > 0) return "a softcap brings the codes together";

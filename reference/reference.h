@@ -77,6 +77,7 @@ typedef enum ref_distribution {
     REF_HEAVY,      /* one heavy key with V = 0, the others at -20.5 with V = 1e6 */
     REF_ZERO_Q,     /* all scores equal */
     REF_SUBNORMAL,  /* V below 2^-126 */
+    REF_RAMP,       /* logits climb or fall by 3 to 7 in 64 keys, and by 100 and more in all */
     REF_GATHER,     /* K = +-1 codes, q_i = c k_pi(i): O[i] = V[pi(i)] */
     REF_UNIFORM,    /* all scores 0, V small integers: O = the mean of the visible V */
     REF_DISTRIBUTIONS

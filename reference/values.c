@@ -8,8 +8,8 @@
 #include "reference/values.h"
 
 const char *const ref_distribution_names[REF_DISTRIBUTIONS] = {
-    "gauss", "wide",  "ascending", "descending", "low",    "cancel",  "same-sign",
-    "big-v", "heavy", "zero-q",    "subnormal",  "gather", "uniform",
+    "gauss", "wide",  "ascending", "descending", "low",  "cancel", "same-sign",
+    "big-v", "heavy", "zero-q",    "subnormal",  "ramp", "gather", "uniform",
 };
 
 uint64_t ref_random(uint64_t key, uint64_t index)
@@ -74,6 +74,7 @@ static float q_value(const value_maker *m, uint64_t at, int64_t c)
         return g * 30 * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
     case REF_ASCENDING:
     case REF_DESCENDING:
+    case REF_RAMP:
         return sign * m->unit * (1 + 0.01f * g);
     case REF_LOW:
         return sign * m->unit * 22.36f;
@@ -89,6 +90,17 @@ static float q_value(const value_maker *m, uint64_t at, int64_t c)
     }
 }
 
+/* The score of key j, the same slope for any number of keys: the first head climbs evenly, the next
+ * in steps of 64 keys, the third falls, and so on. */
+static float ramp(const value_maker *m, uint64_t at, int64_t j)
+{
+    uint64_t key = value_key(m, VALUE_K);
+    uint64_t head = at / (uint64_t)(m->p->kv_len * m->p->qk_dim) % 3;
+    float slope = 5 + 2 * uniform(key, 8); /* in 64 keys */
+    float way = slope * (head == 1 ? (float)(j / 64) : (float)j * 0x1p-6f);
+    return head == 2 ? -way : way;
+}
+
 /* at: index of the element; j: key; heavy: the key that REF_HEAVY favours. */
 static float k_value(const value_maker *m, uint64_t at, int64_t j, int64_t c)
 {
@@ -102,6 +114,8 @@ static float k_value(const value_maker *m, uint64_t at, int64_t j, int64_t c)
         return m->unit * (step * (float)j + 0.1f * g);
     case REF_DESCENDING:
         return m->unit * (40 - step * (float)j + 0.1f * g);
+    case REF_RAMP:
+        return m->unit * (ramp(m, at, j) + 0.1f * g);
     case REF_LOW:
         return m->unit * (-22.36f + 0.1f * g);
     case REF_CANCEL:

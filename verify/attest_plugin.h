@@ -19,7 +19,8 @@ typedef struct attest_plugin {
     uint32_t problem_bytes;           /* sizeof(attn_problem) */
     uint32_t tensors_bytes;           /* sizeof(attn_tensors) */
     uint32_t kernel_bytes;            /* sizeof(attn_kernel) */
-    const struct attn_kernel *kernel; /* lives as long as the library is loaded */
+    const struct attn_kernel *kernel; /* lives as long as the library is loaded;
+                                         its isa: "auto", or what attn_isa_missing knows */
 } attest_plugin;
 
 /* Exported by the plug-in. */

@@ -46,10 +46,17 @@ void axes_of(const attn_problem *p, const attn_tensors *t, axes list[AXES_TENSOR
     list[AXES_V].size[AXIS_KEY] = p->kv_len, list[AXES_V].stride[AXIS_KEY] = 4 * t->v.row_stride;
     if (p->has_mask) list[AXES_MASK] = axes_of_pairs(p, m->data, of_mask, 1);
     if (p->has_bias) list[AXES_BIAS] = axes_of_pairs(p, b->data, of_bias, 4);
-    if (p->has_kv_lens) list[5] = axes_of_list(t->kv_lens, AXIS_BATCH, p->batch, 8);
-    if (p->has_q_offsets) list[6] = axes_of_list(t->q_offsets, AXIS_BATCH, p->batch, 8);
-    if (p->has_alibi) list[7] = axes_of_list(t->alibi_slopes, AXIS_HEAD, p->q_heads, 4);
-    if (p->has_sinks) list[8] = axes_of_list(t->sinks, AXIS_HEAD, p->q_heads, 4);
+    if (p->has_kv_lens) list[AXES_LENS] = axes_of_list(t->kv_lens, AXIS_BATCH, p->batch, 8);
+    if (p->has_q_offsets) list[AXES_OFFSETS] = axes_of_list(t->q_offsets, AXIS_BATCH, p->batch, 8);
+    if (p->has_alibi) list[AXES_SLOPES] = axes_of_list(t->alibi_slopes, AXIS_HEAD, p->q_heads, 4);
+    if (p->has_sinks) list[AXES_SINKS] = axes_of_list(t->sinks, AXIS_HEAD, p->q_heads, 4);
+}
+
+char *axes_at(const axes *x, const int64_t place[AXES])
+{
+    char *at = x->data;
+    for (int a = 0; a < AXES; a++) at += x->size[a] > 1 ? x->stride[a] * place[a] : 0;
+    return at;
 }
 
 static void swap(char *a, char *b, int64_t bytes)

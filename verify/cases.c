@@ -2,10 +2,10 @@
  *
  * `everywhere` lists problems; each runs with Gaussian inputs and both probes, with the memory
  * layouts taking turns. `thorough` lists few problems that run with every distribution in every
- * layout. Then come a problem for every pair of features, and random ones (random.c). The full
- * suite runs all problems with everything, and more random ones. A new case is one line: sizes that
- * are no multiple of anything, one below and above a block, and every feature alone and in
- * company. */
+ * layout, `lengthy` some with few queries and many keys, with Gaussian inputs and ramps.
+ * Then come a problem for every pair of features, and random ones (random.c). The full suite runs
+ * all problems with everything, and more random ones. A new case is one line: sizes that are no
+ * multiple of anything, one below and above a block, and every feature alone and in company. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,7 +119,16 @@ static const char *const thorough[] = {
     "h2q30k60d24top5", "h2q20k40d16add",       "h2q20k40d16cap0.5",
 };
 
+/* Decoding: as many keys as make 1, 2, 3, 5 and 7 pieces, whatever their size, and a rest. */
+static const char *const lengthy[] = {
+    "q1k1500d16", "h3q2k2500d8lse", "q2k3500d8", "q1k5500d8v4", "q3k7777d14v3",
+};
+
+/* A softcap whose errors are large against scores of 1. */
+static const char *const wide_cap = "q4k9d8cap1000";
+
 enum {
+    LENGTHY = sizeof lengthy / sizeof *lengthy,
     EVERYWHERE = sizeof everywhere / sizeof *everywhere,
     THOROUGH = sizeof thorough / sizeof *thorough,
 };
@@ -175,6 +184,18 @@ static void add_table(const char *const *keys, int table_size, bool full, uint64
     }
 }
 
+static void add_lengthy(bool full, uint64_t seed, verify_case **cases, int *count)
+{
+    add_table(&wide_cap, 1, full, seed, cases, count);
+    for (int k = 0; k < LENGTHY; k++) {
+        attn_problem p = problem_of(lengthy[k]);
+        for (int kind = 0; kind < REF_DISTRIBUTIONS; kind++)
+            if (full || kind == REF_GAUSS || kind == REF_RAMP)
+                add(cases, count, &p, (ref_distribution)kind,
+                    (ref_layout)((k + kind) % REF_LAYOUTS), seed);
+    }
+}
+
 verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
 {
     verify_case *cases = NULL;
@@ -195,6 +216,7 @@ verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
         add(&cases, count, &one.problem, one.inputs, one.layout, one.seed);
         cases[*count - 1].place = one.place;
     }
+    add_lengthy(full, seed, &cases, count);
     qsort(cases, (size_t)*count, sizeof *cases, by_work);
     return cases;
 }

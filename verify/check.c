@@ -17,7 +17,7 @@ const char *const verify_part_names[VERIFY_PARTS] = {
     "watchdog",  "memory",         "rounding",     "subnormals",    "signals",        "files",
     "heap",      "registers",      "threads",      "again",         "negate-v",       "scale-v",
     "nan-row",   "permute",        "permute-keys", "double-keys",   "shift-mask",     "split-keys",
-    "rewrite",   "hull",
+    "rewrite",   "hull",           "edit",
 };
 const char *const verify_place_names[VERIFY_PLACES] = {"right", "left", "heap"};
 
@@ -92,7 +92,7 @@ static void prepare_outputs(run *r)
 {
     const attn_tensors *t = &r->in->tensors;
     ref_poison_outputs(r->in);
-    if (r->scratch) poison_scratch(r);
+    if (r->scratch && !r->keeps_scratch) poison_scratch(r);
     if (has(&r->c, VERIFY_POISON_OUTPUTS)) return;
     clear_output(&t->out, r->c.p, r->c.p->v_dim);
     if (r->c.p->wants_lse) clear_output(&t->lse, r->c.p, 1);
@@ -211,6 +211,7 @@ static void ask_again(run *r, verify_report *report)
         if (!r->first[o]) copied = false;
         else if (bytes) memcpy(r->first[o], run_buffer(r, o)->memory, bytes);
     }
+    check_edited(r, report);
     if (copied && r->c.claims.deterministic) check_same_bits(r, report);
     if (copied) check_keys(r, report);
     check_rewritten(r, report);

@@ -36,9 +36,10 @@ typedef struct mutant_row {
 /* The stages. NULL in a mutant: as it should be. */
 typedef struct mutant_stages {
     void (*claim)(attn_claims *);
-    bool (*applies)(void);                       /* on this CPU family? */
-    void (*before)(mutant_call *);               /* edit sizes, rules, pointers, rows */
-    float (*raw)(const mutant_row *, int64_t j); /* scale q.k */
+    int64_t (*more_scratch)(const attn_problem *); /* bytes behind the row's own */
+    bool (*applies)(void);                         /* on this CPU family? */
+    void (*before)(mutant_call *);                 /* edit sizes, rules, pointers, rows */
+    float (*raw)(const mutant_row *, int64_t j);   /* scale q.k */
     float (*cap)(float score, float cap);
     float (*score)(const mutant_row *, int64_t j, float raw); /* capped, masked, biased */
     bool (*ranks_before)(const float *s, int64_t a, int64_t b);
@@ -64,7 +65,8 @@ typedef struct mutant {
 /* Ends with a mutant without a name. */
 extern const mutant mutants_of_scores[], mutants_of_outputs[], mutants_of_masks[],
     mutants_of_caps[], mutants_of_memory[], mutants_of_numbers[], mutants_of_state[],
-    mutants_of_process[], mutants_later[], mutants_fresh[], mutants_again[], mutants_equivalent[];
+    mutants_of_process[], mutants_later[], mutants_fresh[], mutants_again[], mutants_outside[],
+    mutants_equivalent[];
 
 /* Mutant number `index` of all, in the order above; NULL beyond the last. */
 const mutant *mutant_at(int index);

@@ -83,6 +83,11 @@ static void right_finish(mutant_row *r)
         weights[j] = r->s[j] == -INFINITY ? 0 : expf(r->s[j] - r->max) / r->sum;
 }
 
+static int64_t no_more_scratch(const attn_problem *p)
+{
+    (void)p;
+    return 0;
+}
 static bool everywhere(void) { return true; }
 static void claim_no_more(attn_claims *c) { (void)c; }
 static void nothing(mutant_call *c) { (void)c; }
@@ -150,6 +155,7 @@ static void right_row(mutant_row *r)
 
 const mutant_stages mutant_right = {
     .claim = claim_no_more,
+    .more_scratch = no_more_scratch,
     .applies = everywhere,
     .before = nothing,
     .raw = right_raw,
@@ -193,7 +199,10 @@ static const char *refuses(const attn_problem *p)
     return NULL;
 }
 
-static int64_t scratch_bytes(const attn_problem *p) { return 4 * (p->kv_len + p->v_dim); }
+static int64_t scratch_bytes(const attn_problem *p)
+{
+    return 4 * (p->kv_len + p->v_dim) + now.more_scratch(p);
+}
 
 static attn_claims claims(const attn_problem *p)
 {
@@ -258,7 +267,8 @@ const mutant *mutant_at(int index)
     const mutant *const lists[] = {mutants_of_scores, mutants_of_outputs, mutants_of_masks,
                                    mutants_of_caps,   mutants_of_memory,  mutants_of_numbers,
                                    mutants_of_state,  mutants_of_process, mutants_later,
-                                   mutants_fresh,     mutants_again,      mutants_equivalent};
+                                   mutants_fresh,     mutants_again,      mutants_outside,
+                                   mutants_equivalent};
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (const mutant *m = lists[l]; m->name; m++)
             if (index-- == 0) return m;

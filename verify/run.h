@@ -13,7 +13,8 @@ typedef struct run {
     char *scratch;
     int64_t scratch_bytes; /* of all threads */
     int threads, most_threads;
-    void *first[3]; /* copies of the memory of out, lse and weights */
+    bool keeps_scratch; /* the next call finds it as the last one left it */
+    void *first[3];     /* copies of the memory of out, lse and weights */
 } run;
 
 /* The memory of output 0 = out, 1 = lse, 2 = weights. */
@@ -27,6 +28,9 @@ bool run_call_on(run *r, const attn_problem *p, const attn_tensors *t, verify_re
 /* Relations whose results have the same bits, for kernels that claim `deterministic`. They leave
  * the inputs as they were. */
 void check_same_bits(run *r, verify_report *report);
+
+/* One value changed in place, right after the first call. Leaves the inputs as they were. */
+void check_edited(run *r, verify_report *report);
 
 /* One of the relations between keys, within the bounds of both calls. Leaves the inputs changed. */
 void check_keys(run *r, verify_report *report);
@@ -43,10 +47,24 @@ typedef struct axes {
     char *data;
     int64_t size[AXES], stride[AXES], bytes;
 } axes;
-enum { AXES_Q, AXES_K, AXES_V, AXES_MASK, AXES_BIAS, AXES_TENSORS = 9 };
+enum {
+    AXES_Q,
+    AXES_K,
+    AXES_V,
+    AXES_MASK,
+    AXES_BIAS,
+    AXES_LENS,
+    AXES_OFFSETS,
+    AXES_SLOPES,
+    AXES_SINKS,
+    AXES_TENSORS
+};
 
 /* The inputs of a problem; what it does not have is empty (data NULL). */
 void axes_of(const attn_problem *p, const attn_tensors *t, axes list[AXES_TENSORS]);
+
+/* The element at [batch, head, row, key]; an axis of size 1 has one element for all. */
+char *axes_at(const axes *x, const int64_t place[AXES]);
 
 /* Turns every tensor around along the axes of `mask` (bit 1 << axis): what was first is last. */
 void axes_mirror(const axes list[AXES_TENSORS], unsigned mask);

@@ -41,6 +41,7 @@ typedef enum verify_part {
     VERIFY_SPLIT_KEYS,     /* so do two calls with a part of the keys each, merged by lse */
     VERIFY_REWRITE,        /* other values in the same memory are judged as the first were */
     VERIFY_HULL,           /* outputs lie between the smallest and the largest visible V */
+    VERIFY_EDIT,           /* a value changed in place is seen, with the scratch as it was */
     VERIFY_PARTS
 } verify_part;
 extern const char *const verify_part_names[VERIFY_PARTS];

@@ -57,7 +57,11 @@ static void on_fault(int number, siginfo_t *info, void *context)
     (void)context;
     char where[96] = "";
     cage_describe(info->si_addr, where, sizeof where);
-    if (number == SIGSEGV || number == SIGBUS)
+    bool unknown = number == SIGSEGV && info->si_code == SI_KERNEL && !info->si_addr;
+    if (unknown)
+        snprintf(mine->fault_at, sizeof mine->fault_at,
+                 ", no address: a misaligned vector access or a wild pointer");
+    else if (number == SIGSEGV || number == SIGBUS)
         snprintf(mine->fault_at, sizeof mine->fault_at, " at address %p%s%s", info->si_addr,
                  where[0] ? ", " : "", where);
     mine->fault = number;
