@@ -258,7 +258,8 @@ const mutant *mutant_at(int index)
     const mutant *const lists[] = {mutants_of_scores, mutants_of_outputs, mutants_of_masks,
                                    mutants_of_caps,   mutants_of_memory,  mutants_of_numbers,
                                    mutants_of_state,  mutants_of_process, mutants_later,
-                                   mutants_fresh,     mutants_again,      mutants_equivalent};
+                                   mutants_fresh,     mutants_again,      mutants_of_places,
+                                   mutants_equivalent};
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (const mutant *m = lists[l]; m->name; m++)
             if (index-- == 0) return m;
