@@ -8,7 +8,8 @@
 
 #include "reference/values.h"
 
-const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps"};
+const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps", "pages",
+                                                   "sparse"};
 
 enum {
     MARGIN = 64, /* elements before and after every buffer on the heap */
@@ -24,7 +25,7 @@ enum {
 static void *keep(ref_inputs *in, const char *name, int64_t count, size_t size, bool output)
 {
     size_t bytes = (size_t)count * size;
-    void *block = in->memory.take ? in->memory.take(in->memory.owner, name, bytes, output)
+    void *block = in->memory.take ? in->memory.take(in->memory.owner, name, bytes, size, output)
                                   : calloc((size_t)count + (count == 0), size);
     if (!block) return NULL;
     in->blocks[in->block_count].data = block;

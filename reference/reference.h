@@ -89,6 +89,8 @@ typedef enum ref_layout {
     REF_HEADS_FIRST, /* [batch, heads, len, dim], contiguous */
     REF_ROWS_FIRST,  /* [batch, len, heads, dim], as a packed projection leaves it */
     REF_GAPS,        /* heads first with a gap after every row and head, NaN inside */
+    REF_PAGES,       /* heads first here; verify/stage.c puts every row on pages of its own ... */
+    REF_SPARSE,      /* ... and these so far apart that 32 bits do not count the elements between */
     REF_LAYOUTS
 } ref_layout;
 extern const char *const ref_layout_names[REF_LAYOUTS];
@@ -100,10 +102,10 @@ typedef struct ref_buffer {
 } ref_buffer;
 
 /* Where tensors are put. `take` returns `bytes` writable bytes for the tensor `name`, exactly from
- * its first to its last element, or NULL; its owner frees them after ref_inputs_free. All zero: the
- * heap, with margins. */
+ * its first to its last element, aligned to the size of an element, or NULL; its owner frees them
+ * after ref_inputs_free. All zero: the heap, with margins. */
 typedef struct ref_memory {
-    void *(*take)(void *owner, const char *name, size_t bytes, bool output);
+    void *(*take)(void *owner, const char *name, size_t bytes, size_t element, bool output);
     void *owner;
     bool clean_gaps;   /* zeros in the gaps of inputs, instead of NaN */
     bool clean_unseen; /* keys that no query sees keep their values, instead of NaN */

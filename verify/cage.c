@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MOST_BLOCKS = 24, FILL = 0xff };
+#include "verify/stage.h"
+
+enum { MOST_BLOCKS = 24, FILL = 0xff, ODD_ELEMENTS = 65 };
 
 typedef struct block {
     const char *name;
@@ -44,19 +46,29 @@ void cage_free(cage *c)
 
 static bool has(const cage *c, verify_part part) { return !(c->without >> part & 1); }
 
-void *cage_take(void *owner, const char *name, size_t bytes, bool output)
+/* Tensors differ in how odd they are. The least is so large that what begins a vector too early
+ * is left to VERIFY_LEFT. */
+size_t cage_lead(verify_place place, size_t bytes, size_t element, int index, size_t page,
+                 size_t *body)
+{
+    size_t shift = place == VERIFY_ODD ? element * (size_t)(ODD_ELEMENTS + 2 * index) : 0;
+    *body = (shift + bytes + page - 1) / page * page;
+    return place == VERIFY_RIGHT ? *body - bytes : shift;
+}
+
+void *cage_take(void *owner, const char *name, size_t bytes, size_t element, bool output)
 {
     cage *c = owner;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (c->count == MOST_BLOCKS || bytes > SIZE_MAX / 2) return NULL;
     block b = {.name = name, .bytes = bytes, .output = output};
-    b.body_bytes = (bytes + page - 1) / page * page;
+    size_t lead = cage_lead(c->place, bytes, element, c->count, page, &b.body_bytes);
     b.map_bytes = b.body_bytes + 2 * page;
     b.map = mmap(NULL, b.map_bytes, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (b.map == MAP_FAILED) return NULL;
     b.body = b.map + page;
-    b.data = b.body + (c->place == VERIFY_RIGHT ? b.body_bytes - bytes : 0);
+    b.data = b.body + lead;
     if (output || has(c, VERIFY_POISON_GAPS)) memset(b.body, FILL, b.body_bytes);
     if (has(c, VERIFY_GUARDS)) {
         mprotect(b.map, page, PROT_NONE);
@@ -96,6 +108,7 @@ const char *cage_stray(cage *c)
 void cage_describe(const void *address, char *text, size_t size)
 {
     const char *at = address;
+    if (stage_describe(address, text, size)) return;
     snprintf(text, size, newest ? "far from every tensor" : "");
     for (int i = 0; newest && i < newest->count; i++) {
         const block *b = &newest->blocks[i];

@@ -136,19 +136,25 @@ enum {
 static void add(verify_case **cases, int *count, const attn_problem *p, ref_distribution inputs,
                 ref_layout layout, uint64_t seed)
 {
-    if (ref_probe_refuses(p, inputs)) return;
+    if (ref_probe_refuses(p, inputs) || verify_layout_refuses(p, layout)) return;
     verify_case *grown = realloc(*cases, ((size_t)*count + 1) * sizeof **cases);
     if (!grown) abort(); /* a few kilobytes */
-    verify_place place = *count % 2 ? VERIFY_LEFT : VERIFY_RIGHT;
+    verify_place place = (verify_place)(ref_random(1, (uint64_t)*count) % VERIFY_HEAP_PLACE);
     grown[(*count)++] = (verify_case){*p, inputs, layout, place, seed};
     *cases = grown;
 }
 
-void verify_add_problem(const attn_problem *p, uint64_t seed, verify_case **cases, int *count)
+static void add_all(const attn_problem *p, int layouts, uint64_t seed, verify_case **cases,
+                    int *count)
 {
     for (int inputs = 0; inputs < REF_DISTRIBUTIONS; inputs++)
-        for (int layout = 0; layout < REF_LAYOUTS; layout++)
+        for (int layout = 0; layout < layouts; layout++)
             add(cases, count, p, (ref_distribution)inputs, (ref_layout)layout, seed);
+}
+
+void verify_add_problem(const attn_problem *p, uint64_t seed, verify_case **cases, int *count)
+{
+    add_all(p, REF_LAYOUTS, seed, cases, count);
 }
 
 static attn_problem problem_of(const char *key)
@@ -179,7 +185,9 @@ static void add_table(const char *const *keys, int table_size, bool full, uint64
     for (int k = 0; k < table_size; k++) {
         attn_problem p = problem_of(keys[k]);
         for (int d = 0; d < 3 && !full; d++)
-            add(cases, count, &p, usual[d], (ref_layout)((k + d) % REF_LAYOUTS), seed);
+            add(cases, count, &p, usual[d], (ref_layout)((k + d) % REF_PAGES), seed);
+        if (!full && k % 3 == 0)
+            add(cases, count, &p, REF_GAUSS, k % 2 ? REF_SPARSE : REF_PAGES, seed);
         if (full) verify_add_problem(&p, seed, cases, count);
     }
 }
@@ -204,11 +212,16 @@ verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
     *count = 0;
     if (!full && strcmp(suite, "quick") != 0) return NULL;
     add_table(everywhere, EVERYWHERE, full, seed, &cases, count);
-    add_table(thorough, THOROUGH, true, seed, &cases, count);
+    for (int t = 0; t < THOROUGH; t++) {
+        attn_problem p = problem_of(thorough[t]);
+        add_all(&p, full ? REF_LAYOUTS : REF_PAGES, seed, &cases, count);
+    }
     attn_problem *problems = verify_pairwise(&pairs);
     for (int p = 0; p < pairs; p++) {
         if (full) verify_add_problem(&problems[p], seed, &cases, count);
-        else add(&cases, count, &problems[p], REF_GAUSS, (ref_layout)(p % REF_LAYOUTS), seed);
+        else add(&cases, count, &problems[p], REF_GAUSS, (ref_layout)(p % REF_PAGES), seed);
+        if (!full && p % 7 == 0)
+            add(&cases, count, &problems[p], REF_GAUSS, p % 2 ? REF_SPARSE : REF_PAGES, seed);
     }
     free(problems);
     for (int r = 0; r < randoms; r++) {

@@ -10,6 +10,9 @@
 #include "verify/environment.h"
 #include "verify/registers.h"
 #include "verify/run.h"
+#include "verify/stage.h"
+
+enum { SCRATCH_ALIGN = 64 }; /* attention.h */
 
 const char *const verify_part_names[VERIFY_PARTS] = {
     "bound",     "exact",          "claims",       "strays",        "scratch",        "guards",
@@ -19,7 +22,7 @@ const char *const verify_part_names[VERIFY_PARTS] = {
     "nan-row",   "permute",        "permute-keys", "double-keys",   "shift-mask",     "split-keys",
     "rewrite",   "hull",           "edit",
 };
-const char *const verify_place_names[VERIFY_PLACES] = {"right", "left", "heap"};
+const char *const verify_place_names[VERIFY_PLACES] = {"right", "left", "odd", "heap"};
 
 static bool has(const check *c, verify_part part) { return !(c->without >> part & 1); }
 
@@ -114,9 +117,23 @@ static void make_call(void *context)
     x->status = attn_run(x->kernel, x->p, x->t, &x->exec, &x->error);
 }
 
+static bool no_stage(verify_report *report)
+{
+    report->status = VERIFY_SKIP;
+    snprintf(report->reason, sizeof report->reason, "no addresses here for rows so far apart");
+    return false;
+}
+
+/* On a stage, the kernel sees the rows there; the checks see what comes back. */
 static bool watch_call(run *r, call x, verify_report *report)
 {
+    attn_tensors apart;
+    stage *s = NULL;
     prepare_outputs(r);
+    if (stage_of(r->c.which->layout)) {
+        s = stage_new(r->c.which, r->c.without, x.t, &apart), x.t = &apart;
+        if (!s) return no_stage(report);
+    }
     if (r->cage) cage_seal(r->cage);
     environment before = environment_now();
     const char *changed = registers_around(make_call, &x);
@@ -128,7 +145,10 @@ static bool watch_call(run *r, call x, verify_report *report)
         check_fail(&r->c, report, VERIFY_BOUND, "the kernel did not run: %.200s", x.error.text);
     if (r->scratch) check_scratch(r, report);
     const char *stray = r->cage ? cage_stray(r->cage) : NULL;
+    if (s && !stray) stray = stage_stray(s);
     if (stray) check_fail(&r->c, report, VERIFY_STRAYS, "wrote %s", stray);
+    if (s) stage_return(s);
+    stage_free(s);
     return x.status == ATTN_OK;
 }
 
@@ -163,10 +183,10 @@ typedef struct old_blocks {
     int next;
 } old_blocks;
 
-static void *take_again(void *owner, const char *name, size_t bytes, bool output)
+static void *take_again(void *owner, const char *name, size_t bytes, size_t element, bool output)
 {
     old_blocks *x = owner;
-    (void)name, (void)output;
+    (void)name, (void)element, (void)output;
     if (x->next == x->in->block_count || x->in->blocks[x->next].bytes != bytes) return NULL;
     return x->in->blocks[x->next++].data;
 }
@@ -241,7 +261,7 @@ static bool make_inputs(run *r, const verify_case *which)
     r->scratch_bytes = attn_scratch_bytes(r->c.kernel, r->c.p, r->most_threads);
     if (!r->in || r->scratch_bytes == INT64_MAX) return false;
     if (r->cage && r->scratch_bytes)
-        r->scratch = cage_take(r->cage, "scratch", (size_t)r->scratch_bytes, true);
+        r->scratch = cage_take(r->cage, "scratch", (size_t)r->scratch_bytes, SCRATCH_ALIGN, true);
     return !r->cage || !r->scratch_bytes || r->scratch;
 }
 
@@ -253,6 +273,11 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
     if (reason) return refuse(VERIFY_SKIP, "%s", reason);
     reason = ref_probe_refuses(p, which->inputs);
     if (reason) return refuse(VERIFY_SKIP, "probe: %s", reason);
+    reason = verify_layout_refuses(p, which->layout);
+    if (reason) return refuse(VERIFY_SKIP, "layout: %s", reason);
+    if (stage_of(which->layout) && which->place == VERIFY_HEAP_PLACE)
+        return refuse(VERIFY_SKIP, "%s", "rows on pages of their own are no place on the heap");
+    if (stage_of(which->layout)) options.relations = false; /* they ask nothing about addresses */
     if (verify_case_features(which) & options.without)
         return refuse(VERIFY_SKIP, "%s", "inputs, layout or place are left out");
     run r = {.c = {kernel, which, p, NULL, kernel->claims(p), options.without},

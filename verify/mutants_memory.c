@@ -154,9 +154,10 @@ static void packed_path(mutant_call *c)
     bool packed = c->t.q.head_stride == c->p.qk_dim && c->p.q_heads > 1 && c->p.q_len > 1;
     if (packed) c->t.k.row_stride = c->t.q.row_stride;
 }
+/* Padding of less than a vector is taken for none. */
 static void gap_path(mutant_call *c)
 {
-    if (c->t.v.row_stride % c->p.v_dim) c->t.v.row_stride -= c->t.v.row_stride % c->p.v_dim;
+    if (c->t.v.row_stride < c->p.v_dim + LANES) c->t.v.row_stride -= c->t.v.row_stride % c->p.v_dim;
 }
 static void heads_swapped(mutant_call *c)
 {

@@ -65,8 +65,11 @@ static const struct witness {
     {"heads-first", "wrong-contiguous-path"},
     {"rows-first", "wrong-packed-path"},
     {"gaps", "wrong-gap-path"},
-    {"right", "assumes-alignment"},
+    {"pages", "tail-with-neighbours"},
+    {"sparse", "index-of-32-bits"},
+    {"right", "pairs-of-floats"},
     {"left", "short-row-from-its-end"},
+    {"odd", "aligned-if-strides-are"},
 };
 
 enum { WITNESSES = sizeof witnesses / sizeof *witnesses };

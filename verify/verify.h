@@ -46,11 +46,12 @@ typedef enum verify_part {
 } verify_part;
 extern const char *const verify_part_names[VERIFY_PARTS];
 
-/* Where tensors lie: flush against the guard page behind or before them, or on the heap, without a
- * cage (for callers that cannot afford a fault). */
+/* Where tensors lie: flush against the guard page behind or before them, or aligned to no more than
+ * an element, or on the heap, without a cage (for callers that cannot afford a fault). */
 typedef enum verify_place {
     VERIFY_RIGHT,
     VERIFY_LEFT,
+    VERIFY_ODD,
     VERIFY_HEAP_PLACE,
     VERIFY_PLACES
 } verify_place;
@@ -65,7 +66,7 @@ typedef struct verify_case {
     uint64_t seed;
 } verify_case;
 
-/* All that can be left out: the parts, then distributions, layouts and the two caged places. A case
+/* All that can be left out: the parts, then distributions, layouts and the caged places. A case
  * that needs a feature that is left out is skipped. */
 enum {
     VERIFY_INPUTS_AT = VERIFY_PARTS,
@@ -74,6 +75,10 @@ enum {
     VERIFY_FEATURES = VERIFY_PLACES_AT + VERIFY_HEAP_PLACE
 };
 const char *verify_feature_name(int feature);
+
+/* Why the rows of this problem are not put on pages of their own, as the layouts pages and sparse
+ * do; NULL if they are, and for other layouts. */
+const char *verify_layout_refuses(const attn_problem *problem, ref_layout layout);
 
 /* The features that this case needs, as bits. */
 uint64_t verify_case_features(const verify_case *which);
