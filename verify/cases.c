@@ -119,6 +119,13 @@ static const char *const thorough[] = {
     "h2q30k60d24top5", "h2q20k40d16add",       "h2q20k40d16cap0.5",
 };
 
+/* On pages of their own, and far apart: rows that no vector fills. */
+static const char *const tailed[] = {
+    "h2q9k13d20v20",
+    "b2h4g2q6k11d12v9cboollse",
+    "q5k7d3v3bias",
+};
+
 /* Decoding: as many keys as make 1, 2, 3, 5 and 7 pieces, whatever their size, and a rest. */
 static const char *const lengthy[] = {
     "q1k1500d16", "h3q2k2500d8lse", "q2k3500d8", "q1k5500d8v4", "q3k7777d14v3",
@@ -131,6 +138,7 @@ enum {
     LENGTHY = sizeof lengthy / sizeof *lengthy,
     EVERYWHERE = sizeof everywhere / sizeof *everywhere,
     THOROUGH = sizeof thorough / sizeof *thorough,
+    TAILED = sizeof tailed / sizeof *tailed,
 };
 
 static void add(verify_case **cases, int *count, const attn_problem *p, ref_distribution inputs,
@@ -215,6 +223,11 @@ verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
     for (int t = 0; t < THOROUGH; t++) {
         attn_problem p = problem_of(thorough[t]);
         add_all(&p, full ? REF_LAYOUTS : REF_PAGES, seed, &cases, count);
+    }
+    for (int t = 0; t < TAILED && !full; t++) {
+        attn_problem p = problem_of(tailed[t]);
+        for (int layout = REF_PAGES; layout < REF_LAYOUTS; layout++)
+            add(&cases, count, &p, REF_GAUSS, (ref_layout)layout, seed);
     }
     attn_problem *problems = verify_pairwise(&pairs);
     for (int p = 0; p < pairs; p++) {
