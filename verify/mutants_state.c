@@ -33,6 +33,11 @@ static void accumulator_not_cleared(mutant_row *r)
     mutant_right.start(r);
     if (first) memcpy(r->o, kept, (size_t)r->p->v_dim * sizeof *kept);
 }
+static void cleared_afterwards(mutant_row *r)
+{
+    mutant_right.finish(r);
+    memset(r->o, 0, (size_t)r->p->v_dim * sizeof *r->o);
+}
 static void empty_row_unwritten(mutant_row *r)
 {
     if (r->sum != 0) mutant_right.finish(r);
@@ -202,6 +207,10 @@ const mutant mutants_of_state[] = {
      "class: scratch thought to be zero",
      "bound gauss",
      {.start = accumulator_not_cleared}},
+    {"accumulator-cleared-afterwards",
+     "class: a workspace thought to be from calloc, and left as it should be found",
+     "bound gauss",
+     {.start = accumulator_not_cleared, .finish = cleared_afterwards}},
     {"empty-row-unwritten",
      "fla-org/flash-linear-attention#1029: rows left as they were",
      "bound gauss",

@@ -25,7 +25,7 @@ static const struct witness {
     {"poison-outputs", "zeros-unwritten"},
     {"poison-gaps", "v-tail-times-zero"},
     {"poison-unseen", "zero-times-hidden-v"},
-    {"poison-scratch", "accumulator-not-cleared"},
+    {"poison-scratch", "accumulator-cleared-afterwards"},
     {"death", "exits"},
     {"watchdog", "never-returns"},
     {"memory", "runaway"},
