@@ -139,7 +139,7 @@ static size_t plan(stage *s, const verify_case *which, size_t begin)
         if (which->layout == REF_SPARSE)
             x->step += (int64_t)x->element << (30 + ((uint64_t)i + which->seed) % 3);
         if (!rows_of(x)) continue;
-        x->data = (char *)at + s->page + x->lead;
+        x->data = (char *)(at + s->page + x->lead);
         at += (size_t)(rows_of(x) * x->step);
     }
     return at - begin;
