@@ -245,7 +245,7 @@ bool result_is_void(const measure_arm *arm)
 
 bool result_is_timed(const measure_group *g, const measure_arm *arm)
 {
-    return arm->prepared && !arm->dropped && arm->verdict.status == VERIFY_PASS && g->tried > 0;
+    return arm->prepared && measure_is_timed(arm) && measure_samples(g, arm->ns, NULL) > 0;
 }
 
 const char *result_skipped(const measure_group *g, const measure_arm *arm)
@@ -253,9 +253,9 @@ const char *result_skipped(const measure_group *g, const measure_arm *arm)
     if (!arm->prepared) return "not reached: the run was interrupted";
     if (arm->dropped) return arm->dropped;
     if (arm->verdict.status == VERIFY_SKIP) return arm->verdict.reason;
-    if (arm->verdict.status == VERIFY_PASS && g->tried == 0)
-        return "not reached: the run was interrupted";
-    return NULL;
+    if (arm->verdict.status != VERIFY_PASS || result_is_timed(g, arm)) return NULL;
+    if (g->tried == 0) return "not reached: the run was interrupted";
+    return "the host is busy: every round that it took part in was disturbed";
 }
 
 static json_t *results_json(const result_run *run)
@@ -264,7 +264,8 @@ static json_t *results_json(const result_run *run)
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count && g->tried > 0; a++)
-            if (!g->arms[a].dropped) json_array_append_new(list, arm_json(run, g, &g->arms[a]));
+            if (result_is_timed(g, &g->arms[a]) || result_is_void(&g->arms[a]))
+                json_array_append_new(list, arm_json(run, g, &g->arms[a]));
     }
     return list;
 }

@@ -120,7 +120,7 @@ static void a_kernel_far_behind_rests(void **state)
         measure_run(&g, 2 * turn, &(measure_hooks){roof_now(), never, NULL});
     int fast = measure_samples(&g, g.arms[0].ns, NULL);
     int slow = measure_samples(&g, g.arms[1].ns, NULL);
-    assert_true(fast >= MEASURE_LEAST_ROUNDS && slow > 0 && slow < fast);
+    assert_true(fast >= MEASURE_LEAST_ROUNDS && slow < fast); /* 0 beside much other work */
     assert_true(g.round[0].whole);
     assert_true(!g.round[1].whole || g.round[0].cause != EVIDENCE_CLEAN);
     assert_int_equal(g.arms[1].verdict.status, VERIFY_PASS);
