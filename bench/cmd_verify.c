@@ -197,6 +197,7 @@ static void run_all(verify_run *s)
     }
     double seconds = now() - start;
     if (s->tap) printf("1..%d\n", s->printed);
+    run_print_skips(s);
     printf("# seed %lld, %d kernels x %d cases, %.1f s, %.0f cases/s, worst share %.3f\n",
            (long long)s->seed, kernels, count, seconds,
            (s->passed + s->failed) / (seconds > 0 ? seconds : 1), s->worst);
@@ -334,6 +335,7 @@ int cmd_verify(int argc, char **argv)
         command_reserve_stdout(json);
         if (json) s.results = json_array();
         command_catch_interrupt();
+        s.skips = json_object();
         s.suite = !problems;
         if (mutants || ablation)
             run_mutants_only(&s,
@@ -343,6 +345,7 @@ int cmd_verify(int argc, char **argv)
                              wrong);
         else run_all(&s);
         status = outcome(&s, json);
+        json_decref(s.skips);
         json_decref(s.results);
         json_decref(s.mutants);
     }

@@ -91,6 +91,7 @@ static void drop_hopeless(const session *s, int group)
         measure_arm *arm = &g->arms[a];
         double seconds = expected_seconds(s, group, arm->kernel);
         if (MEASURE_LEAST_ROUNDS * seconds <= s->budget) continue;
+        if (attn_supports(arm->kernel, &g->problem)) continue; /* refused: that is its reason */
         snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
                  "too slow for the budget: one call would take about %.2g s; raise --budget",
                  seconds);

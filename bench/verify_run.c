@@ -87,6 +87,31 @@ static void report_failure(verify_run *s, worker *w, const subject *one, const v
         printf("%ssmallest: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
 }
 
+static json_int_t skips_of(const json_t *skips, const char *reason)
+{
+    return json_integer_value(json_object_get(skips, reason));
+}
+
+static void count_skip(json_t *skips, const char *reason)
+{
+    json_object_set_new(skips, reason, json_integer(skips_of(skips, reason) + 1));
+}
+
+void run_print_skips(const verify_run *s)
+{
+    json_t *left = json_copy(s->skips);
+    while (json_object_size(left)) {
+        const char *reason, *most = NULL;
+        json_t *count;
+        json_object_foreach(left, reason,
+                            count) if (!most || skips_of(left, reason) > skips_of(left, most))
+            most = reason;
+        printf("# %6" JSON_INTEGER_FORMAT " skipped: %s\n", skips_of(left, most), most);
+        json_object_del(left, most);
+    }
+    json_decref(left);
+}
+
 void run_report(verify_run *s, worker *w, const subject *one, const verify_case *c,
                 const verify_report *r)
 {
@@ -96,6 +121,7 @@ void run_report(verify_run *s, worker *w, const subject *one, const verify_case 
     bool bounded =
         r->status == VERIFY_PASS && c->inputs < REF_GATHER; /* probes have no bound to use up */
     if (bounded && r->share > s->worst) s->worst = r->share;
+    if (r->status == VERIFY_SKIP) count_skip(s->skips, r->reason);
     if (s->results) report_json(s, one, c, r);
     verify_replay(c, replay, sizeof replay);
     if (s->tap)

@@ -24,6 +24,7 @@ typedef struct verify_run {
     bool tap, suite, all_kernels; /* suite: the cases are one, not --problems */
     json_t *mutants;              /* NULL if they did not run */
     int passed, failed, skipped, printed, shrunk;
+    json_t *skips;   /* reason -> number of skipped cases */
     json_t *results; /* NULL if not wanted */
     double worst;
 } verify_run;
@@ -34,5 +35,8 @@ verify_report run_check(const verify_run *s, worker *w, const verify_case *c);
 /* Counts the verdict and prints it; a failure is first reduced, which runs the worker again. */
 void run_report(verify_run *s, worker *w, const subject *one, const verify_case *c,
                 const verify_report *r);
+
+/* Why cases were skipped, a line of text for each reason, the commonest first. */
+void run_print_skips(const verify_run *s);
 
 #endif

@@ -35,6 +35,7 @@
  *    its chosen members may move to any member: 2 p_band e^(2 tau) max |v_jc - o_c| more. Without a
  *    near-tie nothing is added. */
 #include <math.h>
+#include <stdio.h>
 
 #include "reference/reference.h"
 
@@ -53,16 +54,26 @@ attn_claims ref_default_claims(const attn_problem *p)
                          .deterministic = false};
 }
 
-const char *ref_claims_refused(const attn_problem *p, const attn_claims *c)
+const char *ref_claims_refused(const attn_problem *p, const attn_claims *c, char *reason,
+                               size_t size)
 {
     attn_claims loosest = ref_default_claims(p);
-    if (!(c->exp_ulp >= 0 && c->exp_ulp <= loosest.exp_ulp)) return "exp_ulp is not within 0 to 4";
-    if (!(c->tanh_ulp >= 0 && c->tanh_ulp <= loosest.tanh_ulp))
-        return "tanh_ulp is not within 0 to 4";
-    if (c->sum_height < 0 || c->sum_height > loosest.sum_height + 1)
-        return "sum_height is not within 0 to 2 kv_len + 2"; /* a sink is one key more */
-    if (c->rescales < 0 || c->rescales > loosest.rescales) return "rescales exceeds kv_len";
-    if (!(c->flush >= 0 && c->flush <= 0x1p-120)) return "flush is not within 0 to 2^-120";
+    const struct {
+        const char *name;
+        double value, most;
+    } claims[] = {
+        {"exp_ulp", c->exp_ulp, loosest.exp_ulp},
+        {"tanh_ulp", c->tanh_ulp, loosest.tanh_ulp},
+        {"sum_height", (double)c->sum_height, (double)loosest.sum_height + 1}, /* a sink is a key */
+        {"rescales", (double)c->rescales, (double)loosest.rescales},
+        {"flush", c->flush, 0x1p-120},
+    };
+    for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
+        if (claims[i].value >= 0 && claims[i].value <= claims[i].most) continue;
+        snprintf(reason, size, "%s is %.9g, not within 0 to %.9g", claims[i].name, claims[i].value,
+                 claims[i].most);
+        return reason;
+    }
     return NULL;
 }
 

@@ -53,9 +53,10 @@ void ref_online(const attn_problem *problem, const attn_tensors *tensors, ref_pl
 /* Claims for a kernel that makes none: any order of summation, exp of 4 ULP, a rescale per key. */
 attn_claims ref_default_claims(const attn_problem *problem);
 
-/* Why these claims are looser than any correct kernel needs, or NULL: a kernel may tighten its
- * bound, never loosen it. */
-const char *ref_claims_refused(const attn_problem *problem, const attn_claims *claims);
+/* Why these claims are looser than any correct kernel needs, in `reason`, or NULL: a kernel may
+ * tighten its bound, never loosen it. */
+const char *ref_claims_refused(const attn_problem *problem, const attn_claims *claims, char *reason,
+                               size_t size);
 
 /* After ref_dense: the bounds of all outputs for a kernel with these claims that computes with unit
  * roundoff u (2^-24 for float, 2^-53 to certify a double computation). Derivation: bound.c. */

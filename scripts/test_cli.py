@@ -205,6 +205,21 @@ class GoodInput(unittest.TestCase):
                 if name in ("kv-head-0", "columns-unwritten"):
                     self.assertIn("21 rows by 19 columns", done.stdout)
 
+    def test_failures_say_where_and_how_much(self):
+        """The picture is of the output that is wrong; a refused claim is quoted with its limit."""
+        words = ("verify", "--problems", "h2q21k20d9lse", "--inputs", "gauss", "--mutant")
+        self.assertRegex(attest(*words, "lse-without-max").stdout,
+                         r"lse\[0,[01],:,:\], 21 rows by 1 columns")
+        self.assertRegex(attest(*words, "loosens-claims").stdout,
+                         r"kernel needs: exp_ulp is 1e\+09, not within 0 to 4")
+
+    def test_skips_are_counted_by_reason(self):
+        done = attest("verify", "--kernels", "flash_scalar", "--problems", "q3d3 q3d3hard",
+                      "--inputs", "gauss", "--layout", "gaps", "--place", "left")
+        skipped = int(done.stdout.splitlines()[-1].split()[-2])
+        self.assertGreater(skipped, 0)
+        self.assertRegex(done.stdout, rf"\n# +{skipped} skipped: computes softmax only")
+
     def test_left_out_parts(self):
         """Without the check that kills it, a mutant passes."""
         words = ["verify", "--mutant", "blocks-signals", "--problems", "h2q9d5",

@@ -41,9 +41,10 @@ static double share_of(float got, double want, double bound)
     return error / bound;
 }
 
-/* What judging adds up; `marks`, if any, gets a 1 for every wrong column of the row of out. */
+/* What judging adds up; `marks`, if any, gets a 1 for every wrong column of the row of `drawn`. */
 typedef struct tally {
     verify_report r;
+    const char *drawn;
     uint8_t *marks;
 } tally;
 
@@ -62,7 +63,7 @@ static void judge(tally *t, element e, float got, double want, double bound, ref
     double share = share_of(got, want, bound), error = fabs(got - want);
     r->compared++;
     if (!(share <= 1)) r->wrong++;
-    if (t->marks && e.output[0] == 'o') t->marks[e.column] = !(share <= 1);
+    if (t->marks && strcmp(e.output, t->drawn) == 0) t->marks[e.column] = !(share <= 1);
     if (e.output[0] == 'o' && error > r->max_error && isfinite(error)) r->max_error = error;
     if (e.output[0] == 'o' && e.live) {
         r->low = r->live ? fmin(r->low, want) : want;
@@ -236,18 +237,26 @@ static bool judge_rows(const check *c, int64_t rows, verify_report *report)
 
 enum { PICTURE_ROWS = 12, PICTURE_COLUMNS = 48 };
 
-/* A grid of one head's rows and columns of out, as few cells as fit; 'x' where an element of the
- * cell is wrong. */
-static void draw(const check *c, ref_place at, const uint8_t *marks, char *text, size_t size)
+static int64_t columns_of(const attn_problem *p, const char *output)
 {
-    int64_t rows = c->p->q_len, columns = c->p->v_dim;
+    return output[0] == 'o' ? p->v_dim : output[0] == 'l' ? 1 : p->kv_len;
+}
+
+/* A grid of one head's rows and columns of the worst element's output, as few cells as fit; 'x'
+ * where an element of the cell is wrong. */
+static void draw(const check *c, verify_report *r, const uint8_t *marks)
+{
+    char *text = r->picture;
+    const size_t size = sizeof r->picture;
+    int64_t rows = c->p->q_len, columns = columns_of(c->p, r->output);
     int64_t tall = (rows + PICTURE_ROWS - 1) / PICTURE_ROWS;
     int64_t wide = (columns + PICTURE_COLUMNS - 1) / PICTURE_COLUMNS;
-    size_t used = (size_t)snprintf(text, size,
-                                   "out[%lld,%lld,:,:], %lld rows by %lld columns, a cell is %lld "
-                                   "by %lld, x = wrong\n",
-                                   (long long)at.b, (long long)at.h, (long long)rows,
-                                   (long long)columns, (long long)tall, (long long)wide);
+    size_t used =
+        (size_t)snprintf(text, size,
+                         "%s[%lld,%lld,:,:], %lld rows by %lld columns, a cell is %lld "
+                         "by %lld, x = wrong\n",
+                         r->output, (long long)r->at.b, (long long)r->at.h, (long long)rows,
+                         (long long)columns, (long long)tall, (long long)wide);
     for (int64_t top = 0; top < rows && used + PICTURE_COLUMNS + 16 < size; top += tall) {
         used += (size_t)snprintf(text + used, size - used, "%6lld |", (long long)top);
         for (int64_t left = 0; left < columns; left += wide) {
@@ -265,15 +274,15 @@ static void draw(const check *c, ref_place at, const uint8_t *marks, char *text,
 static void picture(const check *c, verify_report *r)
 {
     enum { MOST_MARKS = 1 << 24 };
-    int64_t columns = c->p->v_dim;
+    int64_t columns = columns_of(c->p, r->output);
     if (c->p->q_len > MOST_MARKS / columns) return;
     uint8_t *marks = calloc((size_t)(c->p->q_len * columns), 1);
     ref_row *row = ref_row_new(c->p);
     for (int64_t i = 0; marks && row && i < c->p->q_len; i++) {
-        tally t = {.marks = marks + i * columns};
+        tally t = {.drawn = r->output, .marks = marks + i * columns};
         judge_for(c)(c, (ref_place){r->at.b, r->at.h, i}, row, &t);
     }
-    if (marks && row) draw(c, r->at, marks, r->picture, sizeof r->picture);
+    if (marks && row) draw(c, r, marks);
     ref_row_free(row);
     free(marks);
 }
@@ -337,7 +346,8 @@ static void skip(verify_report *r, const char *format, const char *reason)
 
 void check_outputs(const check *c, int64_t rows, verify_report *r)
 {
-    const char *refused = ref_claims_refused(c->p, &c->claims);
+    char why[96];
+    const char *refused = ref_claims_refused(c->p, &c->claims, why, sizeof why);
     if (refused)
         check_fail(c, r, VERIFY_CLAIMS, "its claims are looser than any kernel needs: %s", refused);
     if (refused) return; /* no bound to judge by */
