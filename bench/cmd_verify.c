@@ -129,8 +129,7 @@ static void run_subject(verify_run *s, const subject *one, double *done, double 
 {
     const char *missing = one->kernel ? attn_isa_missing(one->kernel->isa) : NULL;
     worker *w = missing ? NULL : worker_new(one->open, one->context, WORKER_SECONDS);
-    int before[] = {s->passed, s->failed, s->skipped};
-    double worst = s->worst;
+    verify_run before = *s;
     s->worst = 0;
     s->shrunk = 0;
     for (int c = 0; c < s->case_count && !command_interrupted(); c++, ++*done) {
@@ -142,11 +141,12 @@ static void run_subject(verify_run *s, const subject *one, double *done, double 
     }
     worker_free(w);
     command_progress_end();
-    if (!s->tap && missing) printf("%-16s skipped: %s\n", one->name, missing);
+    if (!s->tap && missing) printf("%-18s skipped: %s\n", one->name, missing);
     if (!s->tap && !missing)
-        printf("%-16s %4d passed %3d failed %3d skipped   worst share of bound %.3f\n", one->name,
-               s->passed - before[0], s->failed - before[1], s->skipped - before[2], s->worst);
-    s->worst = fmax(worst, s->worst);
+        printf("%-18s %4d passed %3d failed %3d skipped  worst %.3f (%s)\n", one->name,
+               s->passed - before.passed, s->failed - before.failed, s->skipped - before.skipped,
+               s->worst, ref_term_names[s->worst_term]);
+    if (s->worst < before.worst) s->worst = before.worst, s->worst_term = before.worst_term;
 }
 
 static double now(void)
@@ -198,9 +198,10 @@ static void run_all(verify_run *s)
     double seconds = now() - start;
     if (s->tap) printf("1..%d\n", s->printed);
     run_print_skips(s);
-    printf("# seed %lld, %d kernels x %d cases, %.1f s, %.0f cases/s, worst share %.3f\n",
-           (long long)s->seed, kernels, count, seconds,
-           (s->passed + s->failed) / (seconds > 0 ? seconds : 1), s->worst);
+    printf("# worst share of bound %.3f (mostly %s), %d warned\n", s->worst,
+           ref_term_names[s->worst_term], s->warned);
+    printf("# seed %lld, %d kernels x %d cases, %.1f s, %.0f cases/s\n", (long long)s->seed,
+           kernels, count, seconds, (s->passed + s->failed) / (seconds > 0 ? seconds : 1));
     printf("%s%d passed, %d failed, %d skipped\n", s->tap ? "# " : "", s->passed, s->failed,
            s->skipped);
 }
@@ -271,10 +272,10 @@ static int outcome(verify_run *s, const char *json)
 {
     int status = s->failed ? EXIT_WRONG : s->passed ? EXIT_RIGHT : EXIT_SKIPPED;
     if (json) {
-        json_t *all =
-            json_pack("{s:i, s:i, s:i, s:I, s:b, s:O*, s:O}", "passed", s->passed, "failed",
-                      s->failed, "skipped", s->skipped, "seed", (json_int_t)s->seed, "interrupted",
-                      command_interrupted(), "mutants", s->mutants, "results", s->results);
+        json_t *all = json_pack("{s:i, s:i, s:i, s:i, s:I, s:b, s:O*, s:O}", "passed", s->passed,
+                                "failed", s->failed, "skipped", s->skipped, "warned", s->warned,
+                                "seed", (json_int_t)s->seed, "interrupted", command_interrupted(),
+                                "mutants", s->mutants, "results", s->results);
         if (command_write_json(json, all)) return EXIT_USAGE;
     }
     if (!command_interrupted()) return status;

@@ -8,6 +8,8 @@
 
 static const char *const status_names[] = {"pass", "fail", "skip"};
 
+static json_t *share_json(double share) { return isfinite(share) ? json_real(share) : json_null(); }
+
 static void report_json(verify_run *s, const subject *one, const verify_case *c,
                         const verify_report *r)
 {
@@ -19,8 +21,15 @@ static void report_json(verify_run *s, const subject *one, const verify_case *c,
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kernel", one->name, "case", key, "inputs",
                   ref_distribution_names[c->inputs], "layout", ref_layout_names[c->layout],
                   "status", status_names[r->status], "reason", r->reason, "replay", command);
-    json_object_set_new(entry, "bound_share",
-                        isfinite(r->share) ? json_real(r->share) : json_null());
+    json_object_set_new(entry, "bound_share", share_json(r->share));
+    if (r->output) { /* values were judged */
+        json_object_set_new(entry, "typical_share", share_json(r->typical_share));
+        json_object_set_new(entry, "term", json_string(ref_term_names[r->term]));
+        json_object_set_new(entry, "worst_at",
+                            json_pack("[s, I, I, I, I]", r->output, (json_int_t)r->at.b,
+                                      (json_int_t)r->at.h, (json_int_t)r->at.i,
+                                      (json_int_t)r->column));
+    }
     json_array_append_new(s->results, entry);
 }
 
@@ -87,6 +96,22 @@ static void report_failure(verify_run *s, worker *w, const subject *one, const v
         printf("%ssmallest: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
 }
 
+/* A right kernel may be here; a good one seldom is. */
+static void report_warning(verify_run *s, const subject *one, const verify_case *c,
+                           const verify_report *r)
+{
+    const char *prefix = s->tap ? "# " : "";
+    char replay[384];
+    verify_replay(c, replay, sizeof replay);
+    s->warned++;
+    command_progress_end();
+    printf("%sWARN %s: %s[%lld,%lld,%lld,:] is %.3g times off what independent roundings seldom "
+           "exceed, and within its bound (%.3g of it, mostly %s)\n",
+           prefix, one->name, r->output, (long long)r->at.b, (long long)r->at.h, (long long)r->at.i,
+           r->typical_share, r->share, ref_term_names[r->term]);
+    printf("%s  replay: attest verify --%s %s %s\n", prefix, one->option, one->name, replay);
+}
+
 static json_int_t skips_of(const json_t *skips, const char *reason)
 {
     return json_integer_value(json_object_get(skips, reason));
@@ -120,7 +145,8 @@ void run_report(verify_run *s, worker *w, const subject *one, const verify_case 
     ++*counters[r->status];
     bool bounded =
         r->status == VERIFY_PASS && c->inputs < REF_GATHER; /* probes have no bound to use up */
-    if (bounded && r->share > s->worst) s->worst = r->share;
+    if (bounded && r->share > s->worst) s->worst = r->share, s->worst_term = r->term;
+    if (bounded && !(r->typical_share <= 1)) report_warning(s, one, c, r);
     if (r->status == VERIFY_SKIP) count_skip(s->skips, r->reason);
     if (s->results) report_json(s, one, c, r);
     verify_replay(c, replay, sizeof replay);

@@ -23,10 +23,11 @@ typedef struct verify_run {
     uint64_t without;
     bool tap, suite, all_kernels; /* suite: the cases are one, not --problems */
     json_t *mutants;              /* NULL if they did not run */
-    int passed, failed, skipped, printed, shrunk;
+    int passed, failed, skipped, warned, printed, shrunk;
     json_t *skips;   /* reason -> number of skipped cases */
     json_t *results; /* NULL if not wanted */
-    double worst;
+    double worst; /* largest share of the bound that passed, and what dominates the bound there */
+    ref_term worst_term;
 } verify_run;
 
 /* Judges the case in the worker, as the run's options say. */

@@ -33,7 +33,12 @@
  * 7. Hardmax and top-k: keys whose score is within the errors of the cut may be chosen by one
  *    computation and not by the other. If the band around the cut holds such keys, the weight of
  *    its chosen members may move to any member: 2 p_band e^(2 tau) max |v_jc - o_c| more. Without a
- *    near-tie nothing is added. */
+ *    near-tie nothing is added.
+ *
+ * The typical bound counts roundings that are independent of each other and of mean 0: n of them
+ * add up to about sqrt n u, seldom to 6 sqrt n u (Higham and Mary 2019, "A new approach to
+ * probabilistic rounding error analysis"). It has min(n, 6 sqrt n) for n = d+4, h and R. A right
+ * kernel may exceed it, so it warns and never fails. */
 #include <math.h>
 #include <stdio.h>
 
@@ -81,6 +86,7 @@ const char *ref_claims_refused(const attn_problem *p, const attn_claims *c, char
 typedef struct row_error {
     const attn_claims *claims;
     double u;
+    double dot_height;  /* d + 4 */
     double sink_tau;    /* tau of the sink */
     double sink_moved;  /* p (e^tau - 1) of the sink */
     double normaliser;  /* sum p_j e^-tau_j */
@@ -91,13 +97,13 @@ typedef struct row_error {
 
 /* Error of the raw score of key j in units of u (step 1). */
 static double raw_error(const attn_problem *p, const attn_tensors *t, const float *q,
-                        const float *k, double magnitude, double tanh_ulp)
+                        const float *k, double magnitude, const row_error *e)
 {
-    double error = (double)(p->qk_dim + 4) * magnitude;
+    double error = e->dot_height * magnitude;
     for (int64_t c = 0; p->score == ATTN_ADDITIVE && c < p->qk_dim; c++) {
         double x = (double)q[c] + k[c], y = tanh(x),
                va = fabs((double)p->scale * t->score_vector[c]);
-        error += va * (fabs(x) * (1 - y * y) + 2 * tanh_ulp * fabs(y));
+        error += va * (fabs(x) * (1 - y * y) + 2 * e->claims->tanh_ulp * fabs(y));
     }
     return error;
 }
@@ -143,8 +149,7 @@ static void key_errors(const attn_problem *p, const attn_tensors *t, const float
         row->tau[j] = 0;
         if (p->weights) row->weights_bound[j] = 0;
         if (!row->visible[j] && !all_pairs) continue; /* K may be NaN there */
-        double raw =
-            raw_error(p, t, q, k + j * t->k.row_stride, row->magnitude[j], e->claims->tanh_ulp);
+        double raw = raw_error(p, t, q, k + j * t->k.row_stride, row->magnitude[j], e);
         double capped = raw;
         if (p->softcap > 0) capped += (2 * e->claims->tanh_ulp + 4) * fabs(row->capped[j]);
         double masked =
@@ -268,8 +273,8 @@ static double bound_lse(const attn_problem *p, const row_error *e, const ref_row
            (double)p->kv_len * e->claims->flush;
 }
 
-void ref_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
-               const attn_claims *claims, double u, ref_row *row)
+static void bound_row(const attn_problem *p, const attn_tensors *t, ref_place at, row_error *e,
+                      ref_row *row)
 {
     int64_t g = at.h / (p->q_heads / p->kv_heads);
     const float *q =
@@ -277,10 +282,30 @@ void ref_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
     const float *k = t->k.data + at.b * t->k.batch_stride + g * t->k.head_stride;
     const float *v = t->v.data + at.b * t->v.batch_stride + g * t->v.head_stride;
     double sink = p->has_sinks ? t->sinks[at.h] : -INFINITY;
-    row_error e = {.claims = claims, .u = u};
-    key_errors(p, t, q, k, &e, row);
-    sum_errors(p, sink, &e, row);
-    bound_columns(p, v, t->v.row_stride, &e, row);
-    if (p->weights == ATTN_WEIGHTS_NORMALISED) bound_weights(p, &e, row);
-    row->lse_bound = bound_lse(p, &e, row);
+    key_errors(p, t, q, k, e, row);
+    sum_errors(p, sink, e, row);
+    bound_columns(p, v, t->v.row_stride, e, row);
+    if (p->weights == ATTN_WEIGHTS_NORMALISED) bound_weights(p, e, row);
+    row->lse_bound = bound_lse(p, e, row);
+}
+
+void ref_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
+               const attn_claims *claims, double u, ref_row *row)
+{
+    row_error e = {.claims = claims, .u = u, .dot_height = (double)(p->qk_dim + 4)};
+    bound_row(p, t, at, &e, row);
+}
+
+static int64_t typical(int64_t roundings)
+{
+    return (int64_t)fmin((double)roundings, ceil(6 * sqrt((double)roundings)));
+}
+
+void ref_typical_bound(const attn_problem *p, const attn_tensors *t, ref_place at,
+                       const attn_claims *claims, double u, ref_row *row)
+{
+    attn_claims fewer = *claims;
+    fewer.sum_height = typical(claims->sum_height), fewer.rescales = typical(claims->rescales);
+    row_error e = {.claims = &fewer, .u = u, .dot_height = (double)typical(p->qk_dim + 4)};
+    bound_row(p, t, at, &e, row);
 }

@@ -63,6 +63,11 @@ const char *ref_claims_refused(const attn_problem *problem, const attn_claims *c
 void ref_bound(const attn_problem *problem, const attn_tensors *tensors, ref_place at,
                const attn_claims *claims, double u, ref_row *row);
 
+/* Likewise, what independent roundings seldom exceed; a right kernel may. Never larger than
+ * ref_bound's. */
+void ref_typical_bound(const attn_problem *problem, const attn_tensors *tensors, ref_place at,
+                       const attn_claims *claims, double u, ref_row *row);
+
 /* ---- inputs --------------------------------------------------------------------------- */
 
 /* What the values look like. The last two are probes: their answer needs no reference. */

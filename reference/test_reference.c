@@ -106,6 +106,20 @@ static double compare_row(const attn_problem *p, const attn_tensors *t, ref_plac
     return worst;
 }
 
+/* The typical bound of no element of the row exceeds its bound. */
+static void typical_is_less(const attn_problem *p, const attn_tensors *t, ref_place at, ref_row *a,
+                            ref_row *b)
+{
+    attn_claims claims = ref_default_claims(p);
+    ref_dense(p, t, at, a), ref_dense(p, t, at, b);
+    ref_bound(p, t, at, &claims, 0x1p-24, a);
+    ref_typical_bound(p, t, at, &claims, 0x1p-24, b);
+    for (int64_t c = 0; c < p->v_dim; c++) assert_true(b->out_bound[c] <= a->out_bound[c]);
+    for (int64_t j = 0; p->weights && j < p->kv_len; j++)
+        assert_true(b->weights_bound[j] <= a->weights_bound[j]);
+    assert_true(b->lse_bound <= a->lse_bound);
+}
+
 static uint64_t problems = 20000;
 
 static void two_algorithms_agree(void **state)
@@ -130,6 +144,7 @@ static void two_algorithms_agree(void **state)
                 fail_msg("%s, %s, seed %d, head %d: references differ by %g of their bound", key,
                          ref_distribution_names[kind], (int)seed, (int)h, share);
             worst = fmax(worst, share);
+            if (seed % 8 == 0) typical_is_less(&p, &in->tensors, at, a, b);
         }
         ref_row_free(a), ref_row_free(b), ref_inputs_free(in);
     }

@@ -82,11 +82,10 @@ float *check_row(const attn_output *view, ref_place at)
            at.i * view->row_stride;
 }
 
-static void judge_by_bound(const check *c, ref_place at, ref_row *row, tally *r)
+/* The row holds the truth and its bounds. */
+static void judge_row_of_outputs(const check *c, ref_place at, ref_row *row, tally *r)
 {
     const attn_tensors *t = &c->in->tensors;
-    ref_dense(c->p, t, at, row);
-    ref_bound(c->p, t, at, &c->claims, 0x1p-24, row);
     const float *out = check_row(&t->out, at);
     bool live = memchr(row->visible, 1, (size_t)c->p->kv_len) != NULL;
     for (int64_t x = 0; x < c->p->v_dim; x++) {
@@ -101,6 +100,26 @@ static void judge_by_bound(const check *c, ref_place at, ref_row *row, tally *r)
     for (int64_t j = 0; c->p->weights && j < c->p->kv_len; j++)
         judge(r, (element){"weights", at, j, true}, check_row(&t->weights, at)[j], row->weights[j],
               row->weights_bound[j], REF_SCORES);
+}
+
+static void judge_by_bound(const check *c, ref_place at, ref_row *row, tally *r)
+{
+    ref_dense(c->p, &c->in->tensors, at, row);
+    ref_bound(c->p, &c->in->tensors, at, &c->claims, 0x1p-24, row);
+    judge_row_of_outputs(c, at, row, r);
+}
+
+/* The second tier: how much of the typical bound does the row use that used most of its bound? */
+static double typical_share(const check *c, ref_place at)
+{
+    tally t = {0};
+    ref_row *row = ref_row_new(c->p);
+    if (!row) return NAN;
+    ref_dense(c->p, &c->in->tensors, at, row);
+    ref_typical_bound(c->p, &c->in->tensors, at, &c->claims, 0x1p-24, row);
+    judge_row_of_outputs(c, at, row, &t);
+    ref_row_free(row);
+    return t.r.share;
 }
 
 static const float *value_row(const check *c, ref_place at, int64_t j)
@@ -324,6 +343,7 @@ static void check_values(const check *c, int64_t rows, verify_report *r)
     values.status = r->status, values.failed = r->failed;
     memcpy(values.reason, r->reason, sizeof r->reason);
     *r = values;
+    if (!probe && r->output) r->typical_share = typical_share(c, r->at);
     if (!enough_memory) check_fail(c, r, part, "no memory for the reference");
     fail_worst(c, part, r);
     if (r->outside)

@@ -55,23 +55,51 @@ static void mutants_have_names_of_their_own(void **state)
     }
 }
 
+/* Two thousand roundings all in one direction: possible, so right, but worth a word. */
+static void drift(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
+{
+    attn_find("naive_scalar")->run(p, t, s, scratch);
+    for (int64_t i = s.q_begin; i < s.q_end; i++)
+        for (int64_t c = 0; c < p->v_dim; c++)
+            t->out.data[s.head * t->out.head_stride + i * t->out.row_stride + c] *= 1 + 0x1p-13f;
+}
+
+static void roundings_in_one_direction_warn(void **state)
+{
+    (void)state;
+    attn_kernel kernel = *attn_find("naive_scalar");
+    verify_case which = {attn_problem_make(2, 2048, 16), REF_SAME_SIGN, REF_HEADS_FIRST,
+                         VERIFY_HEAP_PLACE, 1};
+    which.problem.q_len = 5;
+    kernel.claims = ref_default_claims;
+    verify_report right = verify_check(&kernel, &which, (verify_options){.threads = 1});
+    kernel.run = drift;
+    verify_report drifts = verify_check(&kernel, &which, (verify_options){.threads = 1});
+    assert_int_equal(right.status, VERIFY_PASS);
+    assert_int_equal(drifts.status, VERIFY_PASS);
+    assert_true(right.typical_share < 1);
+    assert_true(drifts.typical_share > 1);
+}
+
 /* ---- cases ---------------------------------------------------------------------------- */
 
 static void pairs_meet(void **state)
 {
     (void)state;
-    enum { BITS = 10 };
+    enum { BITS = 14 };
     bool met[BITS][2][BITS][2] = {0};
     int count;
     attn_problem *all = verify_pairwise(&count);
     for (int c = 0; c < count; c++) {
         const attn_problem *p = &all[c];
         assert_int_equal(attn_validate(p, NULL, NULL), ATTN_OK);
-        bool f[BITS] = {p->causal,        p->has_kv_lens,
-                        p->has_q_offsets, p->has_mask,
-                        p->has_bias,      p->has_alibi,
-                        p->has_sinks,     p->softcap > 0,
-                        p->wants_lse,     p->q_heads != p->kv_heads};
+        bool f[BITS] = {p->causal,           p->has_kv_lens,
+                        p->has_q_offsets,    p->has_mask,
+                        p->has_bias,         p->has_alibi,
+                        p->has_sinks,        p->softcap > 0,
+                        p->wants_lse,        p->q_heads != p->kv_heads,
+                        p->window_left >= 0, p->window_right >= 0,
+                        p->weights != 0,     p->v_dim != p->qk_dim};
         for (int a = 0; a < BITS; a++)
             for (int b = 0; b < BITS; b++) met[a][f[a]][b][f[b]] = true;
     }
@@ -138,6 +166,7 @@ int main(void)
         cmocka_unit_test(the_unchanged_kernel_passes),
         cmocka_unit_test(mutants_do_as_promised),
         cmocka_unit_test(mutants_have_names_of_their_own),
+        cmocka_unit_test(roundings_in_one_direction_warn),
         cmocka_unit_test(pairs_meet),
         cmocka_unit_test(random_cases_are_legal_and_varied),
         cmocka_unit_test(failures_shrink),

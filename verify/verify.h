@@ -91,7 +91,9 @@ typedef struct verify_report {
     uint64_t failed;  /* bit (1 << part) of every part that failed */
     char reason[320]; /* of the first failure, or of the skip; empty on a pass */
     double share;     /* |got - want| / bound of the worst element; infinity if its class differs */
-    const char *output; /* "out", "lse" or "weights" */
+    double typical_share; /* of what independent roundings seldom exceed, in the row of that
+                           * element; above 1 is a warning, never a failure. 0 for probes */
+    const char *output;   /* "out", "lse" or "weights" */
     ref_place at;
     int64_t column;
     double got, want, bound;
