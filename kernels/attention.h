@@ -56,7 +56,8 @@ typedef enum attn_weights {
  *   window_right >= 0 implies j <= t + window_right;
  *   mask[b,h,i,j] != 0 if has_mask;  bias[b,h,i,j] != -inf if has_bias.
  * A row with no visible key gets +0 in every column and lse -inf (with a sink: lse = sink). NaN or
- * inf in K or V of keys that are not visible never reaches O, lse or P. */
+ * inf in K, V or bias of keys that are not visible never reaches O, lse or P. NaN in Q or in K of a
+ * visible key makes that row of O and its lse NaN; NaN in V of a key with P > 0, that column. */
 typedef struct attn_problem {
     int64_t batch, q_heads, kv_heads; /* >= 0; q_heads a multiple of kv_heads */
     int64_t q_len, kv_len;            /* >= 0 */

@@ -8,8 +8,8 @@
 
 #include "reference/values.h"
 
-const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps", "pages",
-                                                   "sparse"};
+const char *const ref_layout_names[REF_LAYOUTS] = {"heads-first", "rows-first", "gaps",
+                                                   "pages",       "sparse",     "shared"};
 
 enum {
     MARGIN = 64, /* elements before and after every buffer on the heap */
@@ -51,6 +51,15 @@ static shape shape_of(int64_t gap, ref_layout layout, int64_t batch, int64_t hea
     if (batch > 0 && heads > 0 && len > 0 && dim > 0)
         s.total = (batch - 1) * s.batch_stride + (heads - 1) * s.head_stride +
                   (len - 1) * s.row_stride + dim;
+    return s;
+}
+
+/* One batch, or one head of one batch, stands for all. */
+static shape shared(shape s, bool heads)
+{
+    s.batch_stride = 0;
+    if (heads) s.head_stride = 0;
+    if (s.total > 0) s.total = (s.heads - 1) * s.head_stride + (s.len - 1) * s.row_stride + s.dim;
     return s;
 }
 
@@ -177,6 +186,22 @@ static void poison_unseen(ref_inputs *in, const attn_problem *p)
             }
 }
 
+/* So does a bias where no head may look for another reason than the bias itself. */
+static void poison_hidden_bias(ref_inputs *in, const attn_problem *p)
+{
+    const attn_tensors *t = &in->tensors;
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t i = 0; i < p->q_len; i++)
+            for (int64_t j = 0; j < p->kv_len; j++) {
+                float *bias =
+                    (float *)t->bias.data + b * t->bias.batch_stride + i * t->bias.row_stride + j;
+                bool seen = *bias == -INFINITY;
+                for (int64_t h = 0; h < p->q_heads && !seen; h++)
+                    seen = ref_visible(p, t, (ref_place){b, h, i}, j);
+                if (!seen) *bias = NAN;
+            }
+}
+
 /* ---- probes --------------------------------------------------------------------------- */
 
 const char *ref_probe_refuses(const attn_problem *p, ref_distribution kind)
@@ -243,9 +268,15 @@ static bool make_all(ref_inputs *in, const value_maker *m, ref_layout layout)
     const attn_problem *p = m->p;
     attn_tensors *t = &in->tensors;
     int64_t b = p->batch, h = p->q_heads, g = p->kv_heads;
-    if (!make_input(in, m, VALUE_Q, shape_of(Q_GAP, layout, b, h, p->q_len, p->qk_dim), &t->q) ||
-        !make_input(in, m, VALUE_K, shape_of(K_GAP, layout, b, g, p->kv_len, p->qk_dim), &t->k) ||
-        !make_input(in, m, VALUE_V, shape_of(V_GAP, layout, b, g, p->kv_len, p->v_dim), &t->v) ||
+    shape q = shape_of(Q_GAP, layout, b, h, p->q_len, p->qk_dim),
+          k = shape_of(K_GAP, layout, b, g, p->kv_len, p->qk_dim),
+          v = shape_of(V_GAP, layout, b, g, p->kv_len, p->v_dim);
+    if (layout == REF_SHARED) {
+        if (m->kind != REF_GATHER) q = shared(q, false); /* each query has its own target */
+        k = shared(k, false), v = shared(v, true);
+    }
+    if (!make_input(in, m, VALUE_Q, q, &t->q) || !make_input(in, m, VALUE_K, k, &t->k) ||
+        !make_input(in, m, VALUE_V, v, &t->v) ||
         !make_output(in, "out", shape_of(OUT_GAP, layout, b, h, p->q_len, p->v_dim), &t->out,
                      &in->out))
         return false;
@@ -275,7 +306,10 @@ ref_inputs *ref_inputs_in(ref_memory memory, const attn_problem *p, ref_distribu
     if (!make_all(in, &m, layout)) return ref_inputs_free(in), NULL;
     if (kind == REF_GATHER) aim_queries(in, &m);
     int64_t pairs = p->batch * p->q_heads * p->q_len * p->kv_len;
-    if (pairs > 0 && pairs <= POISON_PAIRS && !memory.clean_unseen) poison_unseen(in, p);
+    if (pairs > 0 && pairs <= POISON_PAIRS && !memory.clean_unseen) {
+        if (layout != REF_SHARED) poison_unseen(in, p); /* whom a row belongs to is not one there */
+        if (p->has_bias) poison_hidden_bias(in, p);
+    }
     return in;
 }
 

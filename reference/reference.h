@@ -97,6 +97,7 @@ typedef enum ref_layout {
     REF_GAPS,        /* heads first with a gap after every row and head, NaN inside */
     REF_PAGES,       /* heads first here; verify/stage.c puts every row on pages of its own ... */
     REF_SPARSE,      /* ... and these so far apart that 32 bits do not count the elements between */
+    REF_SHARED,      /* heads first; stride 0: one Q and K for all batches, one V for all heads */
     REF_LAYOUTS
 } ref_layout;
 extern const char *const ref_layout_names[REF_LAYOUTS];

@@ -194,7 +194,7 @@ static uint64_t problems = 4000;
 static double certify_problem(const attn_problem *p, ref_distribution kind, uint64_t seed,
                               precise_row *r)
 {
-    ref_inputs *in = ref_inputs_new(p, kind, (ref_layout)(seed % REF_LAYOUTS), seed);
+    ref_inputs *in = ref_inputs_new(p, kind, (ref_layout)(seed / REF_GATHER % REF_LAYOUTS), seed);
     ref_row *row = ref_row_new(p);
     double worst = 0;
     assert_true(in && row);

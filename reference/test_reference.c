@@ -132,7 +132,8 @@ static void two_algorithms_agree(void **state)
         ref_distribution kind = (ref_distribution)(seed % REF_GATHER);
         attn_error error;
         assert_int_equal(attn_validate(&p, NULL, &error), ATTN_OK);
-        ref_inputs *in = ref_inputs_new(&p, kind, (ref_layout)(seed % REF_LAYOUTS), seed);
+        ref_inputs *in =
+            ref_inputs_new(&p, kind, (ref_layout)(seed / REF_GATHER % REF_LAYOUTS), seed);
         if (attn_validate(&p, &in->tensors, &error)) fail_msg("seed %d: %s", (int)seed, error.text);
         ref_row *a = ref_row_new(&p), *b = ref_row_new(&p);
         for (int64_t h = 0; h < p.q_heads; h++, rows++) {

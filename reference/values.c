@@ -82,8 +82,9 @@ static float q_value(const value_maker *m, uint64_t at, int64_t c)
         return value_gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
     case REF_HEAVY:
         return sign * m->unit;
-    case REF_ZERO_Q:
     case REF_UNIFORM:
+        return m->p->scale == 0 ? g : 0; /* scores of +0 and -0 are equal, too */
+    case REF_ZERO_Q:
         return 0;
     default:
         return g;
@@ -158,12 +159,13 @@ float value_element(const value_maker *m, value_stream which, uint64_t at, int64
 }
 
 /* Every third row has random holes, every fifth hides its first half, every seventh is hidden
- * whole, and every eleventh sees every second block of 64. */
+ * whole, every eleventh sees every second block of 64, and every thirteenth its first third. */
 bool value_hidden(const value_maker *m, uint64_t at, int64_t i, int64_t j)
 {
     uint64_t key = value_key(m, VALUE_MASK);
     if (i % 7 == 6) return true;
     if (i % 11 == 7) return j / 64 % 2;
+    if (i % 13 == 5) return j >= m->p->kv_len / 3;
     if (i % 5 == 4) return j < m->p->kv_len / 2;
     return i % 3 == 2 ? ref_random(key, at) & 1 : ref_random(key, at) % 16 == 0;
 }

@@ -61,6 +61,8 @@ static const char *const everywhere[] = {
     "h2q200d16cw64:0lse",
     "q70k90d24c-30w2:2",
     "q8k20d8c16777221w16777218:0", /* positions beyond 2^24: no float holds them all */
+    "q6k12d8w4:2147483647o0",      /* windows that an int does not hold */
+    "q6k12d8w4294967296:0o6",
     /* lengths and offsets per batch */
     "b3h2q20k50d16len",
     "b4h2q9k33d24clenoff",
@@ -73,12 +75,14 @@ static const char *const everywhere[] = {
     "h2q40k70d24bias",
     "b2h3q33k65d16boolbiaslse",
     "h2q70d24cbool",
+    "q2k65600d4w40:0bool", /* a list of 16-bit indices */
     "h2q64k1d16bias",
     "h2q40k2d16bias",
     /* ALiBi, sinks, softcap, scales */
     "h6q70d16calibi",
     "h6q70d16alibilse",
     "q40k60d16o5alibi",
+    "h2q8k600d8c592boolalibi", /* near keys hidden, far ones e^-200 of what those would be */
     "h4q30d24sinklse",
     "h4q70k130d16cw9:0sink",
     "h2q50d32cap20",
@@ -107,6 +111,8 @@ static const char *const everywhere[] = {
     "b2h2q20k30d16cap3lenaddlseqk3",
     "q20k30d16addtop3",
     "q20k30d16caddhard",
+    "q8k20d8s0hard", /* +0 and -0 are equal */
+    "h2q8k20d8s0top3",
     /* all together */
     "b2h6g3q45k77d33v21cw20:3s0.3cap15lenboolbiasalibisinklseqk3",
     "b2h6g3q45k77d33v21cw20:3s0.3cap15lenoffboolbiasalibisinklseqk2",
@@ -126,9 +132,22 @@ static const char *const tailed[] = {
     "q5k7d3v3bias",
 };
 
+/* Stride 0. */
+static const char *const broadcast[] = {
+    "b3h4g2q9k30d8len",
+    "b2h4g2q20k40d12v9clse",
+    "b3h2q5k70d16boolsink",
+    "b2h6g3q1k200d16lenlse",
+};
+
 /* Decoding: as many keys as make 1, 2, 3, 5 and 7 pieces, whatever their size, and a rest. */
 static const char *const lengthy[] = {
-    "q1k1500d16", "h3q2k2500d8lse", "q2k3500d8", "q1k5500d8v4", "q3k7777d14v3",
+    "q1k1500d16",
+    "h3q2k2500d8lse",
+    "q2k3500d8",
+    "q1k5500d8v4",
+    "q3k7777d14v3",
+    "h2g1q1k2048d16c2047w127:-1sinklse", /* the first pieces are empty, but for the sink */
 };
 
 /* A softcap whose errors are large against scores of 1. */
@@ -139,6 +158,7 @@ enum {
     EVERYWHERE = sizeof everywhere / sizeof *everywhere,
     THOROUGH = sizeof thorough / sizeof *thorough,
     TAILED = sizeof tailed / sizeof *tailed,
+    BROADCAST = sizeof broadcast / sizeof *broadcast,
 };
 
 static void add(verify_case **cases, int *count, const attn_problem *p, ref_distribution inputs,
@@ -207,8 +227,8 @@ static void add_lengthy(bool full, uint64_t seed, verify_case **cases, int *coun
         attn_problem p = problem_of(lengthy[k]);
         for (int kind = 0; kind < REF_DISTRIBUTIONS; kind++)
             if (full || kind == REF_GAUSS || kind == REF_RAMP)
-                add(cases, count, &p, (ref_distribution)kind,
-                    (ref_layout)((k + kind) % REF_LAYOUTS), seed);
+                add(cases, count, &p, (ref_distribution)kind, (ref_layout)((k + kind) % REF_SHARED),
+                    seed);
     }
 }
 
@@ -226,8 +246,14 @@ verify_case *verify_suite(const char *suite, uint64_t seed, int *count)
     }
     for (int t = 0; t < TAILED && !full; t++) {
         attn_problem p = problem_of(tailed[t]);
-        for (int layout = REF_PAGES; layout < REF_LAYOUTS; layout++)
+        for (int layout = REF_PAGES; layout <= REF_SPARSE; layout++)
             add(&cases, count, &p, REF_GAUSS, (ref_layout)layout, seed);
+    }
+    for (int t = 0; t < BROADCAST; t++) {
+        attn_problem p = problem_of(broadcast[t]);
+        for (int kind = 0; kind < REF_DISTRIBUTIONS; kind++)
+            if (full || kind == REF_GAUSS || kind == REF_GATHER)
+                add(&cases, count, &p, (ref_distribution)kind, REF_SHARED, seed);
     }
     attn_problem *problems = verify_pairwise(&pairs);
     for (int p = 0; p < pairs; p++) {

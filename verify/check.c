@@ -15,16 +15,18 @@
 enum { SCRATCH_ALIGN = 64 }; /* attention.h */
 
 const char *const verify_part_names[VERIFY_PARTS] = {
-    "bound",     "exact",          "claims",       "strays",        "scratch",        "guards",
-    "read-only", "poison-outputs", "poison-gaps",  "poison-unseen", "poison-scratch", "death",
-    "watchdog",  "memory",         "rounding",     "subnormals",    "signals",        "files",
-    "heap",      "registers",      "threads",      "again",         "negate-v",       "scale-v",
-    "nan-row",   "permute",        "permute-keys", "double-keys",   "shift-mask",     "split-keys",
-    "rewrite",   "hull",           "edit",
+    "bound",      "exact",          "claims",      "strays",        "scratch",        "guards",
+    "read-only",  "poison-outputs", "poison-gaps", "poison-unseen", "poison-scratch", "death",
+    "watchdog",   "memory",         "rounding",    "subnormals",    "signals",        "files",
+    "heap",       "registers",      "threads",     "again",         "negate-v",       "scale-v",
+    "nan-row",    "nan-key",        "permute",     "permute-keys",  "double-keys",    "shift-mask",
+    "split-keys", "rewrite",        "hull",        "slices",        "edit",
 };
 const char *const verify_place_names[VERIFY_PLACES] = {"right", "left", "odd", "heap"};
 
 static bool has(const check *c, verify_part part) { return !(c->without >> part & 1); }
+
+const char *const run_output_names[3] = {"out", "lse", "weights"};
 
 const ref_buffer *run_buffer(const run *r, int o)
 {
@@ -159,6 +161,13 @@ bool run_call(run *r, int threads, verify_report *report)
     return watch_call(r, x, report);
 }
 
+bool run_call_by(run *r, const attn_kernel *kernel, verify_report *report)
+{
+    call x = {.kernel = kernel, .p = r->c.p, .t = &r->in->tensors};
+    x.exec = (attn_exec){.threads = 1, .scratch = r->scratch};
+    return watch_call(r, x, report);
+}
+
 bool run_call_on(run *r, const attn_problem *p, const attn_tensors *t, verify_report *report)
 {
     call x = {.kernel = r->c.kernel, .p = p, .t = t, .exec = {.threads = r->threads}};
@@ -232,7 +241,11 @@ static void ask_again(run *r, verify_report *report)
         else if (bytes) memcpy(r->first[o], run_buffer(r, o)->memory, bytes);
     }
     check_edited(r, report);
-    if (copied && r->c.claims.deterministic) check_same_bits(r, report);
+    bool same_bits = copied && r->c.claims.deterministic;
+    if (same_bits) check_repeated(r, report);
+    if (copied) check_nan(r, report);
+    if (same_bits) check_rearranged(r, report);
+    if (copied) check_slices(r, report);
     if (copied) check_keys(r, report);
     check_rewritten(r, report);
     for (int o = 0; o < 3; o++) free(r->first[o]);
@@ -277,7 +290,8 @@ verify_report verify_check(const attn_kernel *kernel, const verify_case *which,
     if (reason) return refuse(VERIFY_SKIP, "layout: %s", reason);
     if (stage_of(which->layout) && which->place == VERIFY_HEAP_PLACE)
         return refuse(VERIFY_SKIP, "%s", "rows on pages of their own are no place on the heap");
-    if (stage_of(which->layout)) options.relations = false; /* they ask nothing about addresses */
+    /* they ask nothing about addresses, and change values that have one owner */
+    if (stage_of(which->layout) || which->layout == REF_SHARED) options.relations = false;
     if (verify_case_features(which) & options.without)
         return refuse(VERIFY_SKIP, "%s", "inputs, layout or place are left out");
     run r = {.c = {kernel, which, p, NULL, kernel->claims(p), options.without},

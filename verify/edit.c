@@ -2,10 +2,11 @@
  *
  * What a kernel remembers under an address, in its scratch or in memory of its own, is wrong as
  * soon as the caller writes there: a cache with one new token, a mask with one key hidden. So one
- * row, or one number of a row, of one input is changed where it stands; the row of the output that
- * is certain to notice, and some others, are held against a fresh truth and its bound. New values
- * everywhere (`rewrite`) do not show what a fingerprint of some of them shows, and a scratch that
- * is poisoned anew does not show what was kept in it. */
+ * row, or one number of a row, of one input is changed where it stands, or two rows of K or V
+ * change places, which no sum over all values shows; the row of the output that is certain to
+ * notice, and some others, are held against a fresh truth and its bound. New values everywhere
+ * (`rewrite`) do not show what a fingerprint of some of them shows, and a scratch that is poisoned
+ * anew does not show what was kept in it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,11 @@
 
 enum { OTHER_ROWS = 3 };
 
-/* Which input, where its element stands, and which of its numbers change. */
+/* Which input, where its element stands, and which of its numbers change; or with which element it
+ * changes places. */
 typedef struct edit {
     int tensor;
-    char *at;
+    char *at, *with;
     int64_t bytes, first, count;
 } edit;
 
@@ -36,11 +38,20 @@ static float other_value(int tensor, float x)
     return x == 0 ? 1 : -x;
 }
 
+static void swap(edit e)
+{
+    for (int64_t x = 0; x < e.bytes; x++) {
+        char kept = e.at[x];
+        e.at[x] = e.with[x], e.with[x] = kept;
+    }
+}
+
 /* A visible key is hidden, a length is one less: never the other way, for keys that nobody saw hold
  * NaN. */
 static void change(edit e)
 {
-    if (e.tensor == AXES_MASK) *e.at = 0;
+    if (e.with) swap(e);
+    else if (e.tensor == AXES_MASK) *e.at = 0;
     else if (e.tensor == AXES_LENS) --*(int64_t *)e.at;
     else
         for (int64_t c = e.first; c < e.first + e.count; c++)
@@ -71,6 +82,9 @@ static edit choose_edit(const run *r, ref_place at, int64_t j, uint64_t random)
     e.at = axes_at(&list[e.tensor], (const int64_t[AXES]){at.b, head, at.i, j});
     e.count = random >> 20 & 1 || numbers <= 1 ? numbers : 1;
     e.first = e.count == numbers ? 0 : (int64_t)((random >> 24) % (uint64_t)numbers);
+    if (!shared || random >> 21 & 1) return e;
+    int64_t other = ref_gather_target(p, &r->in->tensors, random >> 24, at);
+    e.with = axes_at(&list[e.tensor], (const int64_t[AXES]){at.b, head, at.i, other});
     return e;
 }
 
@@ -115,6 +129,7 @@ void check_edited(run *r, verify_report *report)
     r->keeps_scratch = true;
     if (run_call(r, r->threads, report)) judge_edited(r, at, names[e.tensor], report);
     r->keeps_scratch = false;
-    memcpy(e.at, kept, (size_t)e.bytes);
+    if (e.with) swap(e);
+    else memcpy(e.at, kept, (size_t)e.bytes);
     free(kept);
 }

@@ -66,7 +66,7 @@ typedef struct mutant {
 extern const mutant mutants_of_scores[], mutants_of_outputs[], mutants_of_masks[],
     mutants_of_caps[], mutants_of_memory[], mutants_of_numbers[], mutants_of_state[],
     mutants_of_process[], mutants_later[], mutants_fresh[], mutants_again[], mutants_outside[],
-    mutants_of_places[], mutants_equivalent[];
+    mutants_of_places[], mutants_edges[], mutants_equivalent[];
 
 /* Mutant number `index` of all, in the order above; NULL beyond the last. */
 const mutant *mutant_at(int index);

@@ -268,7 +268,7 @@ const mutant *mutant_at(int index)
                                    mutants_of_caps,   mutants_of_memory,  mutants_of_numbers,
                                    mutants_of_state,  mutants_of_process, mutants_later,
                                    mutants_fresh,     mutants_again,      mutants_outside,
-                                   mutants_of_places, mutants_equivalent};
+                                   mutants_of_places, mutants_edges,      mutants_equivalent};
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (const mutant *m = lists[l]; m->name; m++)
             if (index-- == 0) return m;

@@ -107,7 +107,7 @@ static void negative_weight(mutant_row *r)
 {
     mutant_right.finish(r);
     bool plain = r->p->select == ATTN_SOFTMAX && !r->p->has_alibi && r->v.sink == -INFINITY;
-    if (!plain || !(r->max < -1e8f) || r->max == -INFINITY || r->sum == 0) return;
+    if (!plain || !(r->max < -1e8f) || r->max == -INFINITY || !(r->sum > 0)) return;
     float sum = 0;
     for (int64_t j = 0; j < r->p->kv_len; j++) {
         if (r->s[j] == -INFINITY) continue;

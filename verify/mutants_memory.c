@@ -147,7 +147,8 @@ static void contiguous(mutant_call *c)
 static void contiguous_path(mutant_call *c)
 {
     bool whole = c->t.q.row_stride == c->p.qk_dim && c->t.q.head_stride == c->p.q_len * c->p.qk_dim;
-    if (whole && c->p.q_len > 1) kv_head_modulo(c);
+    bool own_batches = c->p.batch == 1 || c->t.q.batch_stride != 0;
+    if (whole && own_batches && c->t.v.head_stride != 0 && c->p.q_len > 1) kv_head_modulo(c);
 }
 static void packed_path(mutant_call *c)
 {

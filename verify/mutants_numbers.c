@@ -193,8 +193,9 @@ static float raw_of_narrow_products(const mutant_row *r, int64_t j)
 static float large_scores_in_steps(const mutant_row *r, int64_t j, float raw)
 {
     float score = mutant_right.score(r, j, raw);
-    return score > 64 && score < INFINITY && r->p->qk_dim >= 8 ? rintf(score * 0x1p8f) * 0x1p-8f
-                                                               : score;
+    bool large = score > 64 && score < INFINITY;
+    bool hit = large && r->p->qk_dim >= 8 && r->p->kv_len < 1024;
+    return hit ? rintf(score * 0x1p8f) * 0x1p-8f : score;
 }
 
 /* Where 32 keys agree in sign and exponent of V, that is stored once, and 8 bits for each. */

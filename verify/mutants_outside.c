@@ -93,7 +93,7 @@ static float lazy_by_last_block(const mutant_row *r, int64_t j0, int64_t j1)
     float high = max_of(r, j0, j1), before = -INFINITY;
     for (int64_t j = j0; j > 0 && before == -INFINITY; j -= MUTANT_BLOCK)
         before = max_of(r, j - MUTANT_BLOCK, j);
-    bool moves = r->max == -INFINITY || !(high - before <= 8);
+    bool moves = r->max == -INFINITY || !(high - before <= 8) || r->p->has_alibi;
     return moves && high > r->max ? high : r->max;
 }
 

@@ -5,7 +5,7 @@
 
 /* ---- scale ---------------------------------------------------------------------------- */
 
-static void scale_missing(mutant_call *c) { c->p.scale = 1; }
+static void scale_missing(mutant_call *c) { c->p.scale = c->p.scale == 0 ? 0 : 1; }
 static void scale_inverse(mutant_call *c) { c->p.scale = 1 / (float)c->p.qk_dim; }
 static void scale_reversed(mutant_call *c) { c->p.scale = sqrtf((float)c->p.qk_dim); }
 static void scale_twice(mutant_call *c) { c->p.scale *= c->p.scale; }
@@ -125,7 +125,7 @@ static float low_is_hidden(const mutant_row *r, int64_t j, float raw)
     return raw < -300 ? -INFINITY : mutant_right.score(r, j, raw);
 }
 
-/* Corrects at most eight times: a counter that saturates. */
+/* Corrects short rows at most eight times: a counter that saturates. */
 static _Thread_local int corrections;
 static void start_counting(mutant_row *r)
 {
@@ -135,7 +135,7 @@ static void start_counting(mutant_row *r)
 static void rescale_eight_times(mutant_row *r, float factor)
 {
     if (factor > 0 && factor < 1) corrections++;
-    if (corrections <= 8) mutant_right.rescale(r, factor);
+    if (corrections <= 8 || r->p->kv_len >= 512) mutant_right.rescale(r, factor);
 }
 
 /* The same with the keys from right to left, as causal kernels like to go. */

@@ -139,7 +139,7 @@ static ref_distribution draw_inputs(uint64_t random)
 static ref_layout draw_layout(uint64_t random)
 {
     uint64_t eighth = random / REF_PAGES % 8;
-    return eighth < 2 ? (ref_layout)(REF_PAGES + eighth) : (ref_layout)(random % REF_PAGES);
+    return eighth < 3 ? (ref_layout)(REF_PAGES + eighth) : (ref_layout)(random % REF_PAGES);
 }
 
 verify_case verify_random(uint64_t seed, uint64_t index)

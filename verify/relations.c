@@ -1,7 +1,7 @@
 /* relations.c: calls that must give the same bits as the first one.
  *
- * With -V, with V / 2^20, as before, with one query row full of NaN, with other threads, and with
- * rows, heads and batches in reverse order: none of this needs a reference. It is asked of kernels
+ * With -V, with V / 2^20, as before, with other threads, and with rows, heads and batches in
+ * reverse order: none of this needs a reference. It is asked of kernels
  * that claim to be deterministic. */
 #include <math.h>
 #include <stdlib.h>
@@ -22,16 +22,14 @@ static bool same_scaled(float first, float now)
     return isnan(first) ? isnan(now) : now == first * 0x1p-20f;
 }
 
-/* The first element of an output that is not as `same` wants it, beside row `except` (-1 = none);
- * -1 if all are. */
-static int64_t differs(const run *r, int o, same_float *same, const float *except, int64_t length)
+/* The first element of an output that is not as `same` wants it; -1 if all are. */
+static int64_t differs(const run *r, int o, same_float *same)
 {
     const ref_buffer *b = run_buffer(r, o);
     const float *first = r->first[o];
     for (int64_t x = 0; x < b->floats; x++) {
         int32_t bits;
         memcpy(&bits, &first[x], 4);
-        if (except && b->memory + x >= except && b->memory + x < except + length) continue;
         if (!(bits == REF_CANARY ? same_bits : same)(first[x], b->memory[x])) return x;
     }
     return -1;
@@ -40,13 +38,12 @@ static int64_t differs(const run *r, int o, same_float *same, const float *excep
 static void compare_outputs(const run *r, verify_report *report, verify_part part, same_float *same,
                             const char *what)
 {
-    static const char *const names[] = {"out", "lse", "weights"};
     for (int o = 0; o < 3; o++) {
-        int64_t x = differs(r, o, o == 0 ? same : same_bits, NULL, 0);
+        int64_t x = differs(r, o, o == 0 ? same : same_bits);
         if (x < 0) continue;
         const float *first = r->first[o];
         check_fail(&r->c, report, part, "%s: float %lld of %s was %.9g and is %.9g", what,
-                   (long long)x, names[o], first[x], run_buffer(r, o)->memory[x]);
+                   (long long)x, run_output_names[o], first[x], run_buffer(r, o)->memory[x]);
         return;
     }
 }
@@ -94,43 +91,6 @@ static void check_again(run *r, verify_report *report)
     check_fail(&r->c, report, VERIFY_HEAP, "every call leaves %lld bytes on the heap", grown);
 }
 
-/* All of one query row is NaN: that row must be NaN if it sees a key, and no other row may
- * notice. */
-static void check_nan_row(run *r, verify_report *report)
-{
-    const attn_problem *p = r->c.p;
-    int64_t rows = p->batch * p->q_heads * p->q_len;
-    if (rows == 0) return;
-    int64_t row = (int64_t)(ref_random(r->c.which->seed, 99) % (uint64_t)rows);
-    ref_place at = {row / (p->q_heads * p->q_len), row / p->q_len % p->q_heads, row % p->q_len};
-    const attn_tensors *t = &r->in->tensors;
-    float *q = (float *)t->q.data + at.b * t->q.batch_stride + at.h * t->q.head_stride +
-               at.i * t->q.row_stride;
-    size_t bytes = (size_t)p->qk_dim * sizeof *q;
-    float *kept = malloc(bytes);
-    if (!kept) abort();
-    memcpy(kept, q, bytes);
-    for (int64_t c = 0; c < p->qk_dim; c++) q[c] = NAN;
-    if (run_call(r, r->threads, report)) {
-        const attn_output *const views[] = {&t->out, &t->lse, &t->weights};
-        const int64_t lengths[] = {p->v_dim, 1, p->kv_len};
-        bool live = false;
-        for (int64_t j = 0; j < p->kv_len && !live; j++) live = ref_visible(p, t, at, j);
-        for (int o = 0; o < 3; o++)
-            if (run_buffer(r, o)->floats &&
-                differs(r, o, same_bits, check_row(views[o], at), lengths[o]) >= 0)
-                check_fail(&r->c, report, VERIFY_NAN_ROW,
-                           "NaN in q[%lld,%lld,%lld] changed another row", (long long)at.b,
-                           (long long)at.h, (long long)at.i);
-        if (live && !isnan(check_row(&t->out, at)[0]))
-            check_fail(&r->c, report, VERIFY_NAN_ROW, "NaN in q[%lld,%lld,%lld] gives %.9g",
-                       (long long)at.b, (long long)at.h, (long long)at.i,
-                       check_row(&t->out, at)[0]);
-    }
-    memcpy(q, kept, bytes);
-    free(kept);
-}
-
 static void check_threads(run *r, verify_report *report)
 {
     if (run_call(r, r->most_threads, report))
@@ -158,10 +118,9 @@ static ref_place mirrored(const attn_problem *p, ref_place at, unsigned turned)
     return at;
 }
 
-/* Is every row what its mirror image was? Fails the report otherwise. */
-static void compare_mirrored(const run *r, unsigned turned, verify_report *report)
+void run_compare_rows(const run *r, unsigned turned, verify_part part, const char *what,
+                      verify_report *report)
 {
-    static const char *const names[] = {"out", "lse", "weights"};
     const attn_problem *p = r->c.p;
     const attn_tensors *t = &r->in->tensors;
     const attn_output *const views[] = {&t->out, &t->lse, &t->weights};
@@ -174,9 +133,8 @@ static void compare_mirrored(const run *r, unsigned turned, verify_report *repor
             const float *first = (const float *)r->first[o] +
                                  (check_row(views[o], mirrored(p, at, turned)) - memory);
             if (memcmp(now, first, (size_t)lengths[o] * sizeof *now) == 0) continue;
-            check_fail(&r->c, report, VERIFY_PERMUTE,
-                       "rows, heads and batches in reverse order change bits of %s[%lld,%lld,%lld]",
-                       names[o], (long long)at.b, (long long)at.h, (long long)at.i);
+            check_fail(&r->c, report, part, "%s: other bits in %s[%lld,%lld,%lld]", what,
+                       run_output_names[o], (long long)at.b, (long long)at.h, (long long)at.i);
             return;
         }
 }
@@ -190,15 +148,20 @@ static void check_permuted(run *r, verify_report *report)
     if (!turned) return;
     axes_of(r->c.p, &r->in->tensors, list);
     axes_mirror(list, turned);
-    if (run_call(r, r->threads, report)) compare_mirrored(r, turned, report);
+    if (run_call(r, r->threads, report))
+        run_compare_rows(r, turned, VERIFY_PERMUTE, "rows, heads and batches in reverse order",
+                         report);
     axes_mirror(list, turned);
 }
 
-void check_same_bits(run *r, verify_report *report)
+void check_repeated(run *r, verify_report *report)
 {
     check_scaled_values(r, report);
     check_again(r, report);
-    check_nan_row(r, report);
+}
+
+void check_rearranged(run *r, verify_report *report)
+{
     check_threads(r, report);
     check_permuted(r, report);
 }

@@ -19,15 +19,33 @@ typedef struct run {
 
 /* The memory of output 0 = out, 1 = lse, 2 = weights. */
 const ref_buffer *run_buffer(const run *r, int output);
+extern const char *const run_output_names[3];
 
 /* Poisons the outputs and runs the kernel on the run's inputs, or on another problem and tensors
  * with the same outputs; watches what it leaves behind. False, and a failure, if it did not run. */
 bool run_call(run *r, int threads, verify_report *report);
 bool run_call_on(run *r, const attn_problem *p, const attn_tensors *t, verify_report *report);
 
-/* Relations whose results have the same bits, for kernels that claim `deterministic`. They leave
- * the inputs as they were. */
-void check_same_bits(run *r, verify_report *report);
+/* The same call by another kernel, in one thread. */
+bool run_call_by(run *r, const attn_kernel *kernel, verify_report *report);
+
+/* Relations whose results have the same bits, for kernels that claim `deterministic`: other values,
+ * the same call again; other threads, another order. They leave the inputs as they were. */
+void check_repeated(run *r, verify_report *report);
+void check_rearranged(run *r, verify_report *report);
+
+/* Fails `part` unless every row has the bits that the row on the other side had in the first call;
+ * bit (1 << axis) of `turned` for every axis that was turned around, 0 for none. */
+void run_compare_rows(const run *r, unsigned turned, verify_part part, const char *what,
+                      verify_report *report);
+
+/* Every slice alone with its rows of the outputs, and pages that nobody may touch around them. The
+ * bits are compared if the kernel claims `deterministic`. */
+void check_slices(run *r, verify_report *report);
+
+/* NaN in a row of Q, and in one number of K or V of a key that it sees. Leaves the inputs as they
+ * were. */
+void check_nan(run *r, verify_report *report);
 
 /* One value changed in place, right after the first call. Leaves the inputs as they were. */
 void check_edited(run *r, verify_report *report);

@@ -52,6 +52,8 @@ const char *verify_layout_refuses(const attn_problem *p, ref_layout layout)
         q * (2 + p->wants_lse + (p->weights != 0)) + 2 * k +
         (double)p->q_len * ((double)p->q_heads * p->has_mask + (double)p->batch * p->has_bias);
     bool pairs = p->has_mask || p->has_bias || p->weights;
+    if (layout == REF_SHARED && p->batch < 2 && p->kv_heads < 2)
+        return "one batch of one key/value head shares nothing";
     if (!stage_of(layout)) return NULL;
     if (!(rows <= MOST_ROWS)) return "more than 600 rows to put on pages of their own";
     if (p->qk_dim > MOST_LENGTH || p->v_dim > MOST_LENGTH || (pairs && p->kv_len > MOST_LENGTH))

@@ -18,7 +18,7 @@ typedef enum verify_part {
     VERIFY_READ_ONLY,      /* inputs cannot be written during the call */
     VERIFY_POISON_OUTPUTS, /* outputs hold a NaN of their own before the call */
     VERIFY_POISON_GAPS,    /* NaN between and around the rows of inputs */
-    VERIFY_POISON_UNSEEN,  /* NaN in K and V where no query may look */
+    VERIFY_POISON_UNSEEN,  /* NaN in K, V and bias where no query may look */
     VERIFY_POISON_SCRATCH, /* NaN in the scratch */
     VERIFY_DEATH,          /* a signal or exit of the worker */
     VERIFY_WATCHDOG,       /* a call that does not return */
@@ -33,7 +33,8 @@ typedef enum verify_part {
     VERIFY_AGAIN,          /* so does the same call after calls with other values */
     VERIFY_NEGATE_V,       /* -V gives -O */
     VERIFY_SCALE_V,        /* V / 2^20 gives O / 2^20, bit for bit */
-    VERIFY_NAN_ROW,        /* NaN in one row of Q changes no other row */
+    VERIFY_NAN_ROW,        /* NaN in one row of Q makes that row and its lse NaN, and no other */
+    VERIFY_NAN_KEY,        /* so does NaN in K, to the rows that see it, and NaN in V to a column */
     VERIFY_PERMUTE,        /* rows, heads and batches in reverse order give the same bits */
     VERIFY_PERMUTE_KEYS,   /* keys in reverse order give the same, within both bounds */
     VERIFY_DOUBLE_KEYS,    /* so does every key twice, with lse + log 2 */
@@ -41,6 +42,7 @@ typedef enum verify_part {
     VERIFY_SPLIT_KEYS,     /* so do two calls with a part of the keys each, merged by lse */
     VERIFY_REWRITE,        /* other values in the same memory are judged as the first were */
     VERIFY_HULL,           /* outputs lie between the smallest and the largest visible V */
+    VERIFY_SLICES,         /* a slice touches no output row but its own */
     VERIFY_EDIT,           /* a value changed in place is seen, with the scratch as it was */
     VERIFY_PARTS
 } verify_part;
@@ -77,7 +79,7 @@ enum {
 const char *verify_feature_name(int feature);
 
 /* Why the rows of this problem are not put on pages of their own, as the layouts pages and sparse
- * do; NULL if they are, and for other layouts. */
+ * do, or share nothing in the layout shared; else NULL. */
 const char *verify_layout_refuses(const attn_problem *problem, ref_layout layout);
 
 /* The features that this case needs, as bits. */

@@ -72,6 +72,7 @@ static inline float lse_of(const attn_problem *p, const head_view *h, int64_t i,
                            float sum)
 {
     if (sum == 0) return -INFINITY;
+    if (isnan(sum)) return sum; /* max may have lost the NaN, and be -inf */
     if (!(fabsf(max) >= 0.99f * float_max)) return max * ln2 + logf(sum);
     key_range seen = visible_range(p, h, i);
     float largest = -INFINITY;
