@@ -13,6 +13,34 @@ enum { JUDGED_ROWS = 64 };
 static const double sample_seconds = 2e-3; /* the shortest sample; the clock resolves 1e-8 of it */
 static const double far_behind = 4;        /* times the fastest arm's time: such an arm rests */
 
+/* ---- inputs to check on ---------------------------------------------------------------- */
+
+/* The inputs that will be timed, and those of the probe: the same for all arms of a group. */
+typedef struct check_inputs {
+    ref_inputs *timed, *probe; /* probe: made when the first arm needs it */
+    verify_case probe_case;
+    uint64_t probe_hash;
+} check_inputs;
+
+static check_inputs inputs_of(const measure_group *g, bool fit)
+{
+    const attn_problem *p = &g->problem;
+    verify_case probe = {*p, REF_GATHER, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, g->seed};
+    if (ref_probe_refuses(p, REF_GATHER)) probe.inputs = REF_UNIFORM;
+    check_inputs x = {.probe_case = probe};
+    if (fit) x.timed = ref_inputs_new(p, REF_GAUSS, REF_HEADS_FIRST, g->seed);
+    return x;
+}
+
+static bool make_probe(check_inputs *x)
+{
+    const verify_case *c = &x->probe_case;
+    if (x->probe) return true;
+    x->probe = ref_inputs_new(&c->problem, c->inputs, c->layout, c->seed);
+    if (x->probe) x->probe_hash = ref_inputs_hash(x->probe);
+    return x->probe;
+}
+
 /* ---- one arm -------------------------------------------------------------------------- */
 
 static verify_case timed_case(const measure_group *g)
@@ -41,10 +69,10 @@ static void *new_scratch(int64_t bytes)
     return aligned_alloc(4096, (size_t)bytes / 4096 * 4096 + 4096);
 }
 
-static verify_report no_memory(verify_report r)
+static verify_report failure(const char *reason)
 {
-    r.status = VERIFY_FAIL;
-    snprintf(r.reason, sizeof r.reason, "scratch could not be allocated");
+    verify_report r = {.status = VERIFY_FAIL};
+    snprintf(r.reason, sizeof r.reason, "%s", reason);
     return r;
 }
 
@@ -60,27 +88,37 @@ static bool probed_before(const measure_group *g, const measure_arm *arm,
     return false;
 }
 
-/* Bound on the inputs to be timed, gather on inputs of its own. Sets call_seconds. */
-static void prepare_arm(measure_group *g, measure_arm *arm, const measure_group *before,
-                        ref_inputs *in)
+/* All rows by gather, or some by uniform, and the inputs are as they were. */
+static verify_report check_by_probe(const measure_group *g, const measure_arm *arm, check_inputs *x,
+                                    void *scratch)
 {
-    verify_case timed = timed_case(g), probe = timed;
-    verify_options options = {.threads = g->threads};
+    if (!make_probe(x)) return failure("no memory for the inputs");
+    ref_poison_outputs(x->probe);
+    if (run_calls(g, arm, x->probe, scratch, 1) < 0) return failure("the kernel did not run");
+    int64_t rows = x->probe_case.inputs == REF_UNIFORM ? JUDGED_ROWS : 0;
+    verify_report r = verify_outputs(arm->kernel, &x->probe_case, x->probe, rows);
+    return ref_inputs_hash(x->probe) == x->probe_hash ? r
+                                                      : failure("the kernel wrote to its inputs");
+}
+
+/* The probe, then the bound on the inputs to be timed. Sets call_seconds. */
+static void prepare_arm(measure_group *g, measure_arm *arm, const measure_group *before,
+                        check_inputs *x)
+{
+    verify_case timed = timed_case(g);
     void *scratch = new_scratch(scratch_bytes(g, arm));
     if (!scratch) {
-        arm->verdict = no_memory(arm->verdict);
+        arm->verdict = failure("scratch could not be allocated");
         return;
     }
-    probe.inputs = ref_probe_refuses(&g->problem, REF_GATHER) ? REF_UNIFORM : REF_GATHER;
-    if (probe.inputs == REF_UNIFORM) options.rows = JUDGED_ROWS;
     if (probed_before(g, arm, before)) arm->verdict.status = VERIFY_PASS;
-    else arm->verdict = verify_check(arm->kernel, &probe, options);
+    else arm->verdict = check_by_probe(g, arm, x, scratch);
     if (arm->verdict.status == VERIFY_PASS) {
-        ref_poison_outputs(in);
-        arm->call_seconds = run_calls(g, arm, in, scratch, 1);
+        ref_poison_outputs(x->timed);
+        arm->call_seconds = run_calls(g, arm, x->timed, scratch, 1);
         if (arm->call_seconds < 0.02) /* the first call also paid for fresh pages */
-            arm->call_seconds = fmin(arm->call_seconds, run_calls(g, arm, in, scratch, 1));
-        arm->verdict = verify_outputs(arm->kernel, &timed, in, JUDGED_ROWS);
+            arm->call_seconds = fmin(arm->call_seconds, run_calls(g, arm, x->timed, scratch, 1));
+        arm->verdict = verify_outputs(arm->kernel, &timed, x->timed, JUDGED_ROWS);
     }
     free(scratch);
 }
@@ -89,13 +127,11 @@ void measure_prepare(measure_group *g, const measure_group *before, int64_t memo
 {
     attn_problem_print(&g->problem, g->key, sizeof g->key);
     int64_t inputs = ref_inputs_bytes(&g->problem);
-    ref_inputs *in = inputs < memory / 2
-                         ? ref_inputs_new(&g->problem, REF_GAUSS, REF_HEADS_FIRST, g->seed)
-                         : NULL;
+    check_inputs in = inputs_of(g, inputs < memory / 2);
     g->sham = -1;
-    if (in)
+    if (in.timed)
         g->flops = 2.0 * (double)(g->problem.qk_dim + g->problem.v_dim) *
-                   (double)ref_visible_pairs(&g->problem, &in->tensors);
+                   (double)ref_visible_pairs(&g->problem, &in.timed->tensors);
     for (int a = 0; a < g->arm_count; a++) {
         measure_arm *arm = &g->arms[a];
         if (!arm->dropped) arm->dropped = attn_supports(arm->kernel, &g->problem);
@@ -103,7 +139,7 @@ void measure_prepare(measure_group *g, const measure_group *before, int64_t memo
         if (arm->dropped) continue;
         int64_t scratch = scratch_bytes(g, arm);
         arm->scratch_bytes = arm->kernel->scratch_bytes(&g->problem);
-        if (!in || scratch > memory - 2 * inputs) {
+        if (!in.timed || scratch > memory - 2 * inputs) {
             snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
                      "needs %lld bytes, and %lld are available",
                      (long long)(2 * (double)inputs + (double)scratch < 0x1p62
@@ -113,14 +149,15 @@ void measure_prepare(measure_group *g, const measure_group *before, int64_t memo
             arm->dropped = arm->verdict.reason;
             continue;
         }
-        prepare_arm(g, arm, before, in);
+        prepare_arm(g, arm, before, &in);
         bool timed = arm->verdict.status == VERIFY_PASS;
         if (timed && (g->sham < 0 || arm->call_seconds < g->arms[g->sham].call_seconds))
             g->sham = a;
     }
     if (g->sham >= 0)
         g->calls = 1 + (int)(sample_seconds / fmax(g->arms[g->sham].call_seconds, 1e-7));
-    ref_inputs_free(in);
+    ref_inputs_free(in.timed);
+    ref_inputs_free(in.probe);
 }
 
 /* ---- planning ------------------------------------------------------------------------- */
