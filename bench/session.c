@@ -82,15 +82,60 @@ static double expected_seconds(const session *s, int group, const attn_kernel *k
     return 0;
 }
 
-/* A kernel whose fewest rounds would take longer than all the budget is not even checked: on long
- * sequences the slowest would be checked for minutes. */
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Seconds of the dearest call that the budget buys, when the dearest are left out first: those of
+ * groups before `group` are known, the others expected. */
+static double dearest_bought(const session *s, int group)
+{
+    double *seconds = malloc((size_t)s->group_count * MEASURE_ARMS * sizeof *seconds);
+    double sum = 0, dearest = INFINITY;
+    int count = 0;
+    for (int i = 0; seconds && i < s->group_count; i++)
+        for (int a = 0; a < s->groups[i].arm_count; a++) {
+            const measure_arm *arm = &s->groups[i].arms[a];
+            if (i < group && measure_is_timed(arm)) seconds[count++] = arm->call_seconds;
+            if (i >= group && !attn_supports(arm->kernel, &s->groups[i].problem))
+                seconds[count++] = expected_seconds(s, i, arm->kernel);
+        }
+    if (seconds) qsort(seconds, (size_t)count, sizeof *seconds, ascending);
+    for (int n = 0; n < count; n++) {
+        sum += MEASURE_LEAST_ROUNDS * seconds[n];
+        if (!(sum > s->budget)) continue;
+        dearest = seconds[n > 0 ? n - 1 : 0];
+        break;
+    }
+    free(seconds);
+    return dearest;
+}
+
+/* The fastest kernel of a group stays, however long its call. */
+static double fastest_expected(const session *s, int group)
+{
+    const measure_group *g = &s->groups[group];
+    double fastest = INFINITY;
+    for (int a = 0; a < g->arm_count; a++)
+        if (!attn_supports(g->arms[a].kernel, &g->problem))
+            fastest = fmin(fastest, expected_seconds(s, group, g->arms[a].kernel));
+    return fastest;
+}
+
+/* A kernel whose fewest rounds the budget is clearly not going to buy is not even checked: on long
+ * sequences the slowest would be checked for longer than all others are timed. */
 static void drop_hopeless(const session *s, int group)
 {
+    const double clearly = 1.25;
     measure_group *g = &s->groups[group];
+    double most = fmax(clearly * dearest_bought(s, group), fastest_expected(s, group));
+    most = fmin(most, s->budget / MEASURE_LEAST_ROUNDS);
     for (int a = 0; a < g->arm_count; a++) {
         measure_arm *arm = &g->arms[a];
         double seconds = expected_seconds(s, group, arm->kernel);
-        if (MEASURE_LEAST_ROUNDS * seconds <= s->budget) continue;
+        if (!(seconds > most)) continue;
         if (attn_supports(arm->kernel, &g->problem)) continue; /* refused: that is its reason */
         snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
                  "too slow for the budget: one call would take about %.2g s; raise --budget",
