@@ -5,18 +5,75 @@
  * that changes what a kernel sees (guard pages, poison), the mutants run again without it. */
 #include "bench/mutants.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench/command.h"
+#include "bench/machine.h"
 
-enum { MOST_MUTANTS = 400 };
+enum { MOST_MUTANTS = 400, MOST_LANES = 64 };
 
+/* In memory that the lanes share. */
 typedef struct matrix {
     mutation_result results[MOST_MUTANTS];
+    bool done[MOST_MUTANTS];
     int count;
+    atomic_int next;
 } matrix;
+
+/* What is done with every mutant, on which cases. */
+typedef struct job job;
+struct job {
+    mutation_result (*run)(const job *, mutation_result);
+    const verify_case *cases;
+    int count;
+    mutants_mode mode;
+    uint64_t without;
+};
+
+/* ---- lanes ----------------------------------------------------------------------------- */
+
+static void run_lane(matrix *m, const job *x, bool shows)
+{
+    for (int i; (i = atomic_fetch_add(&m->next, 1)) < m->count && !command_interrupted();) {
+        m->results[i] = x->run(x, m->results[i]);
+        m->done[i] = true;
+        if (shows) command_progress(m->results[i].mutant->name, i, m->count);
+    }
+}
+
+/* A process for every CPU takes the next mutant; what one of them leaves undone is done here. */
+static void run_lanes(matrix *m, const job *x)
+{
+    pid_t lanes[MOST_LANES];
+    int count = 0, most = machine_cpus() < MOST_LANES ? machine_cpus() : MOST_LANES;
+    atomic_store(&m->next, 0);
+    memset(m->done, 0, sizeof m->done);
+    fflush(stdout);
+    while (count < most - 1 && (lanes[count] = fork()) > 0) count++;
+    if (count < most - 1 && lanes[count] == 0) run_lane(m, x, false), _exit(0);
+    run_lane(m, x, true);
+    for (int l = 0; l < count; l++) waitpid(lanes[l], NULL, 0);
+    for (int i = 0; i < m->count && !command_interrupted(); i++)
+        if (!m->done[i]) m->results[i] = x->run(x, m->results[i]);
+    command_progress_end();
+}
+
+/* After an interruption: only what was judged counts. */
+static void keep_done(matrix *m)
+{
+    int kept = 0;
+    for (int i = 0; i < m->count; i++)
+        if (m->done[i]) m->results[kept++] = m->results[i];
+    m->count = kept;
+}
+
+/* ---- tables ---------------------------------------------------------------------------- */
 
 static void print_header(void)
 {
@@ -57,18 +114,14 @@ static bool lives_without(const mutation_result *r, const verify_case *cases, in
     return !mutation_run(r->mutant, cases, count, MUTATION_FIRST, part).killed;
 }
 
-static void ablate(matrix *m, const verify_case *cases, int count)
+static mutation_result ablate_one(const job *x, mutation_result r)
 {
-    for (int i = 0; i < m->count && !command_interrupted(); i++) {
-        mutation_result *r = &m->results[i];
-        for (int part = 0; part < VERIFY_PARTS; part++) {
-            uint64_t bit = UINT64_C(1) << part;
-            if (!r->killed || !(mutation_hidden_parts() & bit)) continue;
-            if (lives_without(r, cases, count, bit)) r->only |= bit, r->killers |= bit;
-        }
-        command_progress("ablation", i, m->count);
+    for (int part = 0; part < VERIFY_PARTS; part++) {
+        uint64_t bit = UINT64_C(1) << part;
+        if (!r.killed || !(mutation_hidden_parts() & bit)) continue;
+        if (lives_without(&r, x->cases, x->count, bit)) r.only |= bit, r.killers |= bit;
     }
-    command_progress_end();
+    return r;
 }
 
 static void print_ablation(const matrix *m)
@@ -117,16 +170,22 @@ static json_t *account(const matrix *m)
 }
 
 /* Equivalent mutants have to go through all cases; in brief, through every eighth. */
-static mutation_result run_one(const mutant *m, const verify_case *cases, int count,
-                               mutants_mode mode, uint64_t without)
+static mutation_result run_one(const job *x, mutation_result of)
 {
     enum { STRIDE = 8 };
-    if (mode != MUTANTS_BRIEF) return mutation_run(m, cases, count, MUTATION_ALL, without);
-    if (m->killed_by) return mutation_run(m, cases, count, MUTATION_FIRST, without);
-    verify_case *some = malloc((size_t)(count / STRIDE + 1) * sizeof *some);
-    int kept = 0;
-    for (int c = 0; some && c < count; c += STRIDE) some[kept++] = cases[c];
-    mutation_result r = mutation_run(m, some, kept, MUTATION_FIRST, without);
+    const mutant *m = of.mutant;
+    verify_case *some = NULL;
+    const verify_case *cases = x->cases;
+    int count = x->count;
+    if (x->mode == MUTANTS_BRIEF && !m->killed_by) {
+        some = malloc((size_t)(count / STRIDE + 1) * sizeof *some);
+        int kept = 0;
+        for (int c = 0; some && c < count; c += STRIDE) some[kept++] = cases[c];
+        if (some) cases = some, count = kept;
+    }
+    mutation_result r = mutation_run(
+        m, cases, count, x->mode == MUTANTS_BRIEF ? MUTATION_FIRST : MUTATION_ALL, x->without);
+    r.only &= ~mutation_hidden_parts();
     free(some);
     return r;
 }
@@ -134,27 +193,21 @@ static mutation_result run_one(const mutant *m, const verify_case *cases, int co
 json_t *mutants_run(const verify_case *cases, int count, mutants_mode mode, uint64_t without,
                     const char *name)
 {
-    matrix *m = calloc(1, sizeof *m);
-    int all = 0;
-    if (!m) return NULL;
-    while (mutant_at(all)) all++;
-    if (mode != MUTANTS_BRIEF) print_header();
-    for (int i = 0; i < all && m->count < MOST_MUTANTS && !command_interrupted(); i++) {
-        const mutant *one = mutant_at(i);
-        mutation_result *r = &m->results[m->count];
-        if (name && strcmp(one->name, name) != 0) continue;
-        *r = run_one(one, cases, count, mode, without);
-        r->only &= ~mutation_hidden_parts();
-        command_progress(one->name, i, all);
-        if (mode != MUTANTS_BRIEF) command_progress_end(), print_row(r);
-        m->count++;
+    matrix *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    job all = {run_one, cases, count, mode, without};
+    if (m == MAP_FAILED) return NULL;
+    for (int i = 0; mutant_at(i) && m->count < MOST_MUTANTS; i++)
+        if (!name || strcmp(mutant_at(i)->name, name) == 0)
+            m->results[m->count++].mutant = mutant_at(i);
+    run_lanes(m, &all);
+    keep_done(m);
+    if (mode == MUTANTS_ABLATION) all.run = ablate_one, run_lanes(m, &all);
+    if (mode != MUTANTS_BRIEF) {
+        print_header();
+        for (int i = 0; i < m->count; i++) print_row(&m->results[i]);
     }
-    command_progress_end();
-    if (mode == MUTANTS_ABLATION) {
-        ablate(m, cases, count);
-        print_ablation(m);
-    }
+    if (mode == MUTANTS_ABLATION) print_ablation(m);
     json_t *json = account(m);
-    free(m);
+    munmap(m, sizeof *m);
     return json;
 }

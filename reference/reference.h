@@ -53,6 +53,10 @@ void ref_online(const attn_problem *problem, const attn_tensors *tensors, ref_pl
 /* Claims for a kernel that makes none: any order of summation, exp of 4 ULP, a rescale per key. */
 attn_claims ref_default_claims(const attn_problem *problem);
 
+/* The same claims with no more additions and rescales than any kernel needs that sums kv_len keys
+ * and a sink: a tree of fixed height is higher than that for few keys. */
+attn_claims ref_needed_claims(const attn_problem *problem, attn_claims claims);
+
 /* Why these claims are looser than any correct kernel needs, in `reason`, or NULL: a kernel may
  * tighten its bound, never loosen it. */
 const char *ref_claims_refused(const attn_problem *problem, const attn_claims *claims, char *reason,

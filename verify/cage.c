@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "verify/run.h"
 #include "verify/stage.h"
 
 enum { MOST_BLOCKS = 24, FILL = 0xff, ODD_ELEMENTS = 65 };
@@ -108,7 +109,7 @@ const char *cage_stray(cage *c)
 void cage_describe(const void *address, char *text, size_t size)
 {
     const char *at = address;
-    if (stage_describe(address, text, size)) return;
+    if (stage_describe(address, text, size) || slices_describe(address, text, size)) return;
     snprintf(text, size, newest ? "far from every tensor" : "");
     for (int i = 0; newest && i < newest->count; i++) {
         const block *b = &newest->blocks[i];

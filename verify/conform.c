@@ -115,7 +115,7 @@ static void scatter_row(const case_record *c, ref_place at, const ref_row *row, 
 static bool derive_bounds(const case_record *c, const attn_kernel *kernel, double *bounds[])
 {
     const attn_problem *p = &c->problem;
-    attn_claims claims = kernel->claims(p);
+    attn_claims claims = ref_needed_claims(p, kernel->claims(p));
     ref_row *row = ref_row_new(p);
     bool memory = row != NULL;
     for (int o = 0; o < c->output_count; o++) {

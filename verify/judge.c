@@ -388,7 +388,12 @@ void check_outputs(const check *c, int64_t rows, verify_report *r)
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *in, int64_t rows)
 {
-    check c = {kernel, which, &which->problem, in, kernel->claims(&which->problem), 0};
+    check c = {kernel,
+               which,
+               &which->problem,
+               in,
+               ref_needed_claims(&which->problem, kernel->claims(&which->problem)),
+               0};
     verify_report r = {0};
     check_outputs(&c, rows, &r);
     return r;
@@ -397,7 +402,12 @@ verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which
 verify_report verify_row(const attn_kernel *kernel, const verify_case *which, const ref_inputs *in,
                          ref_place at)
 {
-    check c = {kernel, which, &which->problem, in, kernel->claims(&which->problem), 0};
+    check c = {kernel,
+               which,
+               &which->problem,
+               in,
+               ref_needed_claims(&which->problem, kernel->claims(&which->problem)),
+               0};
     tally t = {.r = {.rows = 1}};
     ref_row *row = ref_row_new(c.p);
     if (row) judge_by_bound(&c, at, row, &t);

@@ -53,7 +53,7 @@ static rows rows_new(const check *c)
 static bool fill_rows(const run *r, const attn_problem *p, const attn_tensors *t,
                       const float *const copies[2], rows *x)
 {
-    attn_claims claims = r->c.kernel->claims(p);
+    attn_claims claims = ref_needed_claims(p, r->c.kernel->claims(p));
     ref_row *row = ref_row_new(p);
     for (int n = 0; row && n < x->count; n++) {
         int64_t first = n * x->width, last = first + p->v_dim;

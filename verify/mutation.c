@@ -34,7 +34,7 @@ uint64_t mutation_hidden_parts(void)
 {
     return bit(VERIFY_GUARDS) | bit(VERIFY_READ_ONLY) | bit(VERIFY_POISON_OUTPUTS) |
            bit(VERIFY_POISON_GAPS) | bit(VERIFY_POISON_UNSEEN) | bit(VERIFY_POISON_SCRATCH) |
-           bit(VERIFY_MEMORY);
+           bit(VERIFY_MEMORY) | bit(VERIFY_SLICES);
 }
 
 static void count_failure(mutation_result *r, const verify_case *which, const verify_report *report)

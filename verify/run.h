@@ -43,6 +43,9 @@ void run_compare_rows(const run *r, unsigned turned, verify_part part, const cha
  * bits are compared if the kernel claims `deterministic`. */
 void check_slices(run *r, verify_report *report);
 
+/* As cage_describe, for the pages around those rows; false if the address is on none. */
+bool slices_describe(const void *address, char *text, size_t size);
+
 /* NaN in a row of Q, and in one number of K or V of a key that it sees. Leaves the inputs as they
  * were. */
 void check_nan(run *r, verify_report *report);

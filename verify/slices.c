@@ -5,6 +5,7 @@
  * changes, unless another thread wrote there meanwhile. So here every slice has memory for its own
  * rows only, flush against a page that nobody may touch, and what it wrote is copied to where it
  * belongs. Slices that fill partials write no rows. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -113,6 +114,19 @@ static bool make_shelves(const run *r)
             mprotect(map, page, PROT_NONE), mprotect(map + page + x.bytes, page, PROT_NONE);
     }
     return true;
+}
+
+bool slices_describe(const void *address, char *text, size_t size)
+{
+    const char *at = address;
+    for (int o = 0; o < OUTPUTS; o++) {
+        const shelf *x = &now.shelves[o];
+        if (!x->map || at < x->map || at >= x->map + x->bytes + 2 * x->page) continue;
+        snprintf(text, size, "beside the rows of a slice of %s, where another slice's are",
+                 run_output_names[o]);
+        return true;
+    }
+    return false;
 }
 
 void check_slices(run *r, verify_report *report)
