@@ -124,9 +124,10 @@ static double fastest_expected(const session *s, int group)
     return fastest;
 }
 
-/* A kernel whose fewest rounds the budget is not going to buy is not even checked: on long sequences
- * the slowest would be checked for longer than all others are timed. Samples of short calls cost
- * more than is counted here, so that in doubt a kernel is checked, and dropped by measure_plan. */
+/* A kernel whose fewest rounds the budget is not going to buy is not even checked: on long
+ * sequences the slowest would be checked for longer than all others are timed. Samples of short
+ * calls cost more than is counted here, so that in doubt a kernel is checked, and dropped by
+ * measure_plan. */
 static void drop_hopeless(const session *s, int group)
 {
     measure_group *g = &s->groups[group];

@@ -39,6 +39,7 @@ static const char *const everywhere[] = {
     /* heads */
     "h8g2q33d16",
     "h6g1q33d16",
+    "h48g2q1k20d4", /* groups of 24 */
     "b2h9g3q31k40d24v10",
     "b3h4g2q17k29d32lseqk3",
     /* causal with every kind of offset, also rows that see nothing */
@@ -127,9 +128,8 @@ static const char *const thorough[] = {
 
 /* On pages of their own, and far apart: rows that no vector fills. */
 static const char *const tailed[] = {
-    "h2q9k13d20v20",
-    "b2h4g2q6k11d12v9cboollse",
-    "q5k7d3v3bias",
+    "h2q9k13d20v20", "b2h4g2q6k11d12v9cboollse", "q5k7d3v3bias",
+    "q80k8d4bias", /* more rows than a block of queries */
 };
 
 /* Stride 0. */
