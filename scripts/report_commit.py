@@ -41,12 +41,22 @@ def tool_text(tool):
         " with local changes" if tool.get("dirty") else "")
 
 
+def same_commit(compared):
+    """A sentence if base and new are one commit: then no commit made it slower."""
+    base, new = compared.base.get("commit"), compared.new.get("commit")
+    changed = compared.base.get("dirty") or compared.new.get("dirty")
+    return f"Both sides are commit {base}. " if base and base == new and not changed else ""
+
+
 def answer(compared):
     """(short answer, detail, certainty) about the two builds."""
     worst = ordered(compared)[0]
     short = ANSWERS.get(compared.verdict, compared.verdict)
-    detail = (f"New over base: {counts_text(compared)}. Foremost {cell_name(worst)}: the time is "
-              f"{text.times(worst.ratio)} {text.interval(worst.low, worst.high)}.")
+    if compared.verdict == "undecided" and compared.undecided_why:
+        short = f"Undecided: {compared.undecided_why}"
+    detail = (f"{same_commit(compared)}New over base: {counts_text(compared)}. "
+              f"Foremost {cell_name(worst)}: the time is {text.times(worst.ratio)} "
+              f"{text.interval(worst.low, worst.high)}.")
     return short, detail, limits_text(compared)
 
 

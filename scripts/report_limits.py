@@ -46,18 +46,24 @@ def attainable(result, memory_gbps):
     return (reads, "reads") if reads < math.inf else (None, text.DASH)
 
 
+def ceiling(result, why):
+    """multiply-adds of avx2, or reads: what limits, and for which instruction set."""
+    return f"{why} of {result.isa}" if why == "multiply-adds" else why
+
+
 def nearest(shares, threads):
     """The finding of a roofline, from (result, share of its limit, what limits it)."""
     known = [item for item in shares if item[1] <= MOST_OF_ROOF]
     finding = f"On {threads_text(threads)} no result lies below its limit"
     if known:
         best, share, why = max(known, key=lambda item: item[1])
-        finding = (f"On {threads_text(threads)} {best.kernel} comes nearest to the machine's "
-                   f"limit: {text.percent(share)} of its {why} at {best.problem}")
         fast, share, why = max(known, key=lambda item: item[0].gflops)
-        if fast is not best:
-            finding += (f"; {fast.kernel}, the fastest, reaches {text.percent(share)} of its "
-                        f"{why} at {fast.problem}")
+        finding = (f"On {threads_text(threads)} {fast.kernel}, the fastest, reaches "
+                   f"{text.percent(share)} of the {ceiling(fast, why)} at {fast.problem}")
+        best, share, why = max(known, key=lambda item: item[1])
+        if best is not fast:
+            finding += (f"; nearest to the limit of its own kind comes {best.kernel}: "
+                        f"{text.percent(share)} of the {ceiling(best, why)} at {best.problem}")
     if len(known) < len(shares):
         finding += (f"; {len(shares) - len(known)} of {len(shares)} results seem to exceed their "
                     "limit and are invalid, not records")

@@ -10,6 +10,7 @@ import report_data as data
 import report_find as find
 import report_growth as growth
 import report_plot as plot
+import report_stats as stats
 import report_summary as summary
 import report_text as text
 from report_chart import threads_text
@@ -21,6 +22,12 @@ FASTEST_KEPT = 3    # kernels of each problem and thread count when rows must be
 VERDICTS = {"valid": "The measurements are valid.",
             "undecided": "Undecided: these measurements support no claim of faster or slower.",
             "void": "Void: these measurements must not be used."}
+
+
+def verdict_text(run):
+    """The banner's sentence; an undecided run says why."""
+    because = f" Because {stats.why(run)}." if run.verdict == "undecided" else ""
+    return VERDICTS.get(run.verdict, run.verdict) + because
 
 
 def strip(run):
@@ -162,7 +169,7 @@ def section(run, number, compared):
                        for c in charts.family_charts(run, family)]})
     single = {name: shown(charts.chart(run, name), f"r{number}-{name}")
               for name in charts.SINGLES}
-    return {"run": run, "number": number, "verdict": VERDICTS.get(run.verdict, run.verdict),
+    return {"run": run, "number": number, "verdict": verdict_text(run),
             "answers": summary.answers(run, compared), "strip": strip(run),
             "machine": machine_card(run), "families": families, "single": single,
             "results": [result_row(result) for result in run.results],

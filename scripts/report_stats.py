@@ -17,6 +17,7 @@ FIT_FROM = 256          # shorter problems measure overheads, not growth
 CURVE_POINTS = 3        # lengths that make a curve
 BOOTSTRAP_DRAWS = 2000
 BASELINE = "naive_scalar"
+MOST_DIRTY = 0.2      # of the rounds; bench/result.c
 MOST_OF_ROOF = 1.02     # more than this share of a measured limit is invalid, not a record
 FALSE_SHARE = 0.05      # of the claimed differences, at most this share may be false
 
@@ -188,3 +189,15 @@ def meeting(pairs):
         pair for pair in reversed(list(zip(gaps, gaps[1:])))
         if pair[0][1] * pair[1][1] <= 0)
     return math.exp(x + (next_x - x) * gap / (gap - next_gap) if gap != next_gap else x)
+
+
+def why(run):
+    """Why a run is undecided, in its own numbers (bench/result.c)."""
+    groups = [r for r in run.results if r.sham_samples]
+    dirty = sum(r.dirty or 0 for r in groups)
+    rounds = dirty + sum(r.rounds or 0 for r in groups)
+    if dirty > MOST_DIRTY * rounds:
+        return (f"{dirty} of {rounds} rounds were disturbed by other work or a changing clock, and "
+                f"more than {100 * MOST_DIRTY:.0f} % may hide anything")
+    return ("a kernel that was also timed as a stranger to itself seemed to differ, or a result "
+            "exceeds a measured limit")

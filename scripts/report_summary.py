@@ -50,7 +50,7 @@ def sure_answer(run, single, best):
     detail = (f"{text.times(measured.value)} as fast as the next, {rival.kernel}; 95 % interval "
               f"{text.interval(measured.low, measured.high)}.")
     if run.verdict != "valid":
-        return question, "Undecided", detail, f"The run itself is {run.verdict}."
+        return question, "Undecided", detail, f"The run itself is {run.verdict}: {stats.why(run)}."
     floor = ("No noise floor was measured" if run.noise_floor is None else
              f"{len(best.samples)} rounds; only differences beyond {text.percent(run.band)} count")
     tests = f", corrected for {stats.accepted(run)[1]} comparisons"
@@ -61,19 +61,20 @@ def limit_answer(best):
     """How far from the machine's limit?"""
     question = "How far from the machine's limit?"
     shares = [(best.peak_fraction or 0, "multiply-adds",
-               f"{text.digits(best.gflops)} of {text.digits(best.peak_gflops)} GFLOP/s"),
+               f"{text.digits(best.peak_gflops)} GFLOP/s; the median is "
+               f"{text.digits(best.gflops)} GFLOP/s"),
               (best.bandwidth_fraction or 0, "reads of memory",
-               f"{text.digits(best.bandwidth_gbps)} GB/s")]
+               f"the median is {text.digits(best.bandwidth_gbps)} GB/s")]
     share, limit, detail = max(shares)
     if not share:
         return question, "Not known", "The file holds no measured limit for this kernel.", ""
     if not share <= stats.MOST_OF_ROOF:
         return (question, f"Invalid: {text.percent(share)} of it",
-                f"The limit is {limit}: {detail}, median.",
+                f"The limit is {limit}: {detail}.",
                 "No kernel exceeds a limit: one of the two was measured wrongly.")
-    return (question, f"At {text.percent(share)} of it", f"The limit is {limit}: {detail}, median.",
+    return (question, f"At {text.percent(share)} of it", f"The limit is {limit}: {detail}.",
             f"Both measured in this run, for {best.isa} on {threads_text(best.threads)}; the share "
-            "takes the fastest sample.")
+            "takes the fastest sample, as the limit does.")
 
 
 def accuracy_answer(run, best):
@@ -85,9 +86,10 @@ def accuracy_answer(run, best):
     if best.bound_share is None:
         return question, "Verified", "The share of the bound is not in the file.", count
     error = ("" if best.max_abs_error is None else
-             f"Largest error {text.digits(best.max_abs_error)} against double precision, ")
+             f" Largest error: {text.digits(best.max_abs_error)}.")
     return (question, f"Yes: {text.percent(best.bound_share)} of its bound",
-            f"{error}where the derived bound allows 100 %.", count)
+            "Against double precision, no element uses more of what rounding alone could "
+            f"explain.{error}", count)
 
 
 def growth_answer(run, best):
@@ -102,9 +104,10 @@ def growth_answer(run, best):
               if len(set(needs)) == 1 else f"; scratch {text.size(needs[0])} to "
               f"{text.size(needs[-1])}")
     return (question, f"Time as n^{fit.slope:.2f}",
-            f"Twice the length takes {2 ** fit.slope:.2f} times as long{memory}.",
-            f"95 % interval {text.interval(fit.low, fit.high, '{:.3f}'.format)}, fitted over "
-            f"n = {fit.first} to {fit.last}.")
+            f"Twice the length takes {2 ** fit.slope:.2f} times as long on average{memory}.",
+            f"Fitted over n = {fit.first} to {fit.last}; 95 % interval "
+            f"{text.interval(fit.low, fit.high, '{:.3f}'.format)} of the noise. Single steps "
+            "differ: see the slopes below.")
 
 
 def slower_answer(run, compared):
