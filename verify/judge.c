@@ -253,58 +253,12 @@ static bool judge_rows(const check *c, int64_t rows, verify_report *report)
     return enough_memory;
 }
 
-/* ---- the picture ---------------------------------------------------------------------- */
+/* ---- which elements of a row ----------------------------------------------------------- */
 
-enum { PICTURE_ROWS = 12, PICTURE_COLUMNS = 48 };
-
-static int64_t columns_of(const attn_problem *p, const char *output)
+void check_mark_row(const check *c, ref_place at, const char *output, ref_row *row, uint8_t *marks)
 {
-    return output[0] == 'o' ? p->v_dim : output[0] == 'l' ? 1 : p->kv_len;
-}
-
-/* A grid of one head's rows and columns of the worst element's output, as few cells as fit; 'x'
- * where an element of the cell is wrong. */
-static void draw(const check *c, verify_report *r, const uint8_t *marks)
-{
-    char *text = r->picture;
-    const size_t size = sizeof r->picture;
-    int64_t rows = c->p->q_len, columns = columns_of(c->p, r->output);
-    int64_t tall = (rows + PICTURE_ROWS - 1) / PICTURE_ROWS;
-    int64_t wide = (columns + PICTURE_COLUMNS - 1) / PICTURE_COLUMNS;
-    size_t used =
-        (size_t)snprintf(text, size,
-                         "%s[%lld,%lld,:,:], %lld rows by %lld columns, a cell is %lld "
-                         "by %lld, x = wrong\n",
-                         r->output, (long long)r->at.b, (long long)r->at.h, (long long)rows,
-                         (long long)columns, (long long)tall, (long long)wide);
-    for (int64_t top = 0; top < rows && used + PICTURE_COLUMNS + 16 < size; top += tall) {
-        used += (size_t)snprintf(text + used, size - used, "%6lld |", (long long)top);
-        for (int64_t left = 0; left < columns; left += wide) {
-            bool wrong = false;
-            for (int64_t i = top; i < top + tall && i < rows; i++)
-                for (int64_t x = left; x < left + wide && x < columns; x++)
-                    wrong = wrong || marks[i * columns + x];
-            text[used++] = wrong ? 'x' : '.';
-        }
-        text[used++] = '|', text[used++] = '\n', text[used] = '\0';
-    }
-}
-
-/* Judges the head with the worst element once more, keeping what is wrong where. */
-static void picture(const check *c, verify_report *r)
-{
-    enum { MOST_MARKS = 1 << 24 };
-    int64_t columns = columns_of(c->p, r->output);
-    if (c->p->q_len > MOST_MARKS / columns) return;
-    uint8_t *marks = calloc((size_t)(c->p->q_len * columns), 1);
-    ref_row *row = ref_row_new(c->p);
-    for (int64_t i = 0; marks && row && i < c->p->q_len; i++) {
-        tally t = {.drawn = r->output, .marks = marks + i * columns};
-        judge_for(c)(c, (ref_place){r->at.b, r->at.h, i}, row, &t);
-    }
-    if (marks && row) draw(c, r, marks);
-    ref_row_free(row);
-    free(marks);
+    tally t = {.drawn = output, .marks = marks};
+    judge_for(c)(c, at, row, &t);
 }
 
 /* ---- the verdict ---------------------------------------------------------------------- */
@@ -353,7 +307,7 @@ static void check_values(const check *c, int64_t rows, verify_report *r)
                    "in row [%lld,%lld,%lld]",
                    (long long)r->outside, (long long)r->outside_at.b, (long long)r->outside_at.h,
                    (long long)r->outside_at.i);
-    if (r->output && !(r->share <= 1) && r->rows > 1) picture(c, r);
+    if (r->output && !(r->share <= 1) && r->rows > 1) check_picture(c, r);
     if (r->compared != r->rows * elements_per_row(c->p, c->which->inputs))
         check_fail(c, r, part, "only %lld elements were compared", (long long)r->compared);
 }
@@ -385,15 +339,16 @@ void check_outputs(const check *c, int64_t rows, verify_report *r)
     skip(r, "the case proves nothing: %s", vacuous(r));
 }
 
+static check check_of(const attn_kernel *kernel, const verify_case *which, const ref_inputs *in)
+{
+    const attn_problem *p = &which->problem;
+    return (check){kernel, which, p, in, ref_needed_claims(p, kernel->claims(p)), 0};
+}
+
 verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which,
                              const ref_inputs *in, int64_t rows)
 {
-    check c = {kernel,
-               which,
-               &which->problem,
-               in,
-               ref_needed_claims(&which->problem, kernel->claims(&which->problem)),
-               0};
+    check c = check_of(kernel, which, in);
     verify_report r = {0};
     check_outputs(&c, rows, &r);
     return r;
@@ -402,12 +357,7 @@ verify_report verify_outputs(const attn_kernel *kernel, const verify_case *which
 verify_report verify_row(const attn_kernel *kernel, const verify_case *which, const ref_inputs *in,
                          ref_place at)
 {
-    check c = {kernel,
-               which,
-               &which->problem,
-               in,
-               ref_needed_claims(&which->problem, kernel->claims(&which->problem)),
-               0};
+    check c = check_of(kernel, which, in);
     tally t = {.r = {.rows = 1}};
     ref_row *row = ref_row_new(c.p);
     if (row) judge_by_bound(&c, at, row, &t);

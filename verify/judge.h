@@ -28,6 +28,12 @@ bool check_hull(const attn_problem *p, const attn_tensors *t, const attn_claims 
 /* Elements around the rows of the outputs, inside their memory, that were written. */
 int64_t check_strays(const check *c);
 
+/* Judges row (b, h, i) once more; a 1 in `marks` for every wrong column of `output`. */
+void check_mark_row(const check *c, ref_place at, const char *output, ref_row *row, uint8_t *marks);
+
+/* Draws the head of the report's worst element into the report. */
+void check_picture(const check *c, verify_report *r);
+
 /* Judges claims, canaries in the outputs' memory, and up to `rows` rows (0 = all) of values. */
 void check_outputs(const check *c, int64_t rows, verify_report *r);
 
