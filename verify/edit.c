@@ -88,11 +88,6 @@ static edit choose_edit(const run *r, ref_place at, int64_t j, uint64_t random)
     return e;
 }
 
-static ref_place place_of(const attn_problem *p, int64_t n)
-{
-    return (ref_place){n / (p->q_heads * p->q_len), n / p->q_len % p->q_heads, n % p->q_len};
-}
-
 /* Judges the row that must notice, and some that may. */
 static void judge_edited(run *r, ref_place at, const char *what, verify_report *report)
 {
@@ -100,7 +95,7 @@ static void judge_edited(run *r, ref_place at, const char *what, verify_report *
     uint64_t rows = (uint64_t)(p->batch * p->q_heads * p->q_len);
     for (uint64_t n = 0; n <= OTHER_ROWS; n++) {
         uint64_t other = ref_random(r->c.which->seed, 500 + n) % rows;
-        ref_place row = n == 0 ? at : place_of(p, (int64_t)other);
+        ref_place row = n == 0 ? at : check_place(p, (int64_t)other);
         verify_report now = verify_row(r->c.kernel, r->c.which, r->in, row);
         if (now.status != VERIFY_FAIL) continue;
         check_fail(&r->c, report, VERIFY_EDIT, "after a change of %s in place: %s", what,
@@ -118,7 +113,7 @@ void check_edited(run *r, verify_report *report)
     bool bounded = (double)r->c.claims.sum_height * 0x1p-24 < 1;
     bool asked = !(r->c.without >> VERIFY_EDIT & 1) && !(r->c.without >> VERIFY_BOUND & 1);
     if (rows == 0 || !bounded || !asked || r->c.which->inputs >= REF_GATHER) return;
-    ref_place at = place_of(p, (int64_t)(ref_random(random, 1) % (uint64_t)rows));
+    ref_place at = check_place(p, (int64_t)(ref_random(random, 1) % (uint64_t)rows));
     int64_t j = ref_gather_target(p, &r->in->tensors, random, at); /* any key that it sees */
     if (j < 0) return;
     edit e = choose_edit(r, at, j, ref_random(random, 2));

@@ -175,11 +175,6 @@ static void judge_uniform(const check *c, ref_place at, ref_row *row, tally *r)
 
 /* ---- rows ----------------------------------------------------------------------------- */
 
-static ref_place place_of(const attn_problem *p, int64_t row)
-{
-    return (ref_place){row / (p->q_heads * p->q_len), row / p->q_len % p->q_heads, row % p->q_len};
-}
-
 /* The r-th of `rows` judged rows out of `total`: the first, the last, and one from each stratum
  * between. */
 static int64_t judged_row(int64_t r, int64_t rows, int64_t total)
@@ -241,7 +236,7 @@ static bool judge_rows(const check *c, int64_t rows, verify_report *report)
         ref_row *row = ref_row_new(c->p);
 #pragma omp for schedule(dynamic, 4)
         for (int64_t r = 0; r < rows; r++)
-            if (row) row_judge(c, place_of(c->p, judged_row(r, rows, total)), row, &mine);
+            if (row) row_judge(c, check_place(c->p, judged_row(r, rows, total)), row, &mine);
 #pragma omp critical
         {
             merge(report, &mine.r, c->p);

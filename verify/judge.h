@@ -18,6 +18,12 @@ typedef struct check {
 void check_fail(const check *c, verify_report *r, verify_part part, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The n-th row of all: batches, then heads, then queries. */
+static inline ref_place check_place(const attn_problem *p, int64_t n)
+{
+    return (ref_place){n / (p->q_heads * p->q_len), n / p->q_len % p->q_heads, n % p->q_len};
+}
+
 /* Row (b, h, i) of an output. */
 float *check_row(const attn_output *view, ref_place at);
 

@@ -41,7 +41,7 @@ static rows rows_new(const check *c)
         int64_t first = total * r / x.count, next = total * (r + 1) / x.count;
         int64_t n = first + (int64_t)(ref_random(c->which->seed, (uint64_t)(200 + r)) %
                                       (uint64_t)(next - first));
-        x.at[r] = (ref_place){n / (p->q_heads * p->q_len), n / p->q_len % p->q_heads, n % p->q_len};
+        x.at[r] = check_place(p, n);
     }
     x.got = calloc((size_t)(3 * x.count * x.width), sizeof *x.got);
     x.truth = x.got + x.count * x.width, x.bound = x.truth + x.count * x.width;

@@ -78,7 +78,7 @@ static void compare(const run *r, const poison *x, verify_report *report)
     const int64_t lengths[] = {p->v_dim, p->wants_lse, p->weights ? p->kv_len : 0};
     int64_t rows = p->batch * p->q_heads * p->q_len;
     for (int64_t n = 0; n < rows; n++) {
-        ref_place at = {n / (p->q_heads * p->q_len), n / p->q_len % p->q_heads, n % p->q_len};
+        ref_place at = check_place(p, n);
         for (int o = 0; o < 3; o++)
             for (int64_t c = 0; c < lengths[o]; c++) {
                 const float *now = check_row(views[o], at) + c;
@@ -127,7 +127,7 @@ static float *row_at(const attn_input *x, int64_t b, int64_t h, int64_t i)
 static ref_place any_row(const attn_problem *p, uint64_t random)
 {
     int64_t n = (int64_t)(random % (uint64_t)(p->batch * p->q_heads * p->q_len));
-    return (ref_place){n / (p->q_heads * p->q_len), n / p->q_len % p->q_heads, n % p->q_len};
+    return check_place(p, n);
 }
 
 void check_nan(run *r, verify_report *report)

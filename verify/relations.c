@@ -128,7 +128,7 @@ void run_compare_rows(const run *r, unsigned turned, verify_part part, const cha
     int64_t rows = p->batch * p->q_heads * p->q_len;
     for (int o = 0; o < 3; o++)
         for (int64_t n = 0; n < rows && run_buffer(r, o)->floats; n++) {
-            ref_place at = {n / (p->q_heads * p->q_len), n / p->q_len % p->q_heads, n % p->q_len};
+            ref_place at = check_place(p, n);
             const float *now = check_row(views[o], at), *memory = run_buffer(r, o)->memory;
             const float *first = (const float *)r->first[o] +
                                  (check_row(views[o], mirrored(p, at, turned)) - memory);
