@@ -68,8 +68,8 @@ typedef struct attn_problem {
     attn_select select;
     int64_t top_k; /* >= 1 with ATTN_TOPK, else 0 */
     bool causal;
-    int64_t q_offset; /* position of query row 0 among the keys; q_offsets[b] wins */
-    int64_t window_left, window_right; /* inclusive, >= 0, or -1 = unbounded */
+    int64_t q_offset; /* of query row 0 among the keys, within +-2^61; q_offsets[b] wins */
+    int64_t window_left, window_right; /* inclusive, below 2^62; -1 = unbounded */
     bool has_kv_lens, has_q_offsets, has_mask, has_bias, has_alibi,
         has_sinks; /* inputs that exist */
     bool wants_lse;

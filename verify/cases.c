@@ -148,6 +148,9 @@ static const char *const lengthy[] = {
     "q1k5500d8v4",
     "q3k7777d14v3",
     "h2g1q1k2048d16c2047w127:-1sinklse", /* the first pieces are empty, but for the sink */
+    "q3k70000d4v2hard",                  /* indices of 16 bits */
+    "q2k70000d4v2top8",
+    "b2h2q4k40d16coff",
 };
 
 /* A softcap whose errors are large against scores of 1. */

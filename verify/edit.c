@@ -24,8 +24,13 @@ typedef struct edit {
 } edit;
 
 static const char *const names[AXES_TENSORS] = {
-    [AXES_K] = "K",           [AXES_V] = "V",          [AXES_MASK] = "the mask",
-    [AXES_BIAS] = "the bias", [AXES_LENS] = "kv_lens", [AXES_SLOPES] = "the slopes",
+    [AXES_K] = "K",
+    [AXES_V] = "V",
+    [AXES_MASK] = "the mask",
+    [AXES_BIAS] = "the bias",
+    [AXES_LENS] = "kv_lens",
+    [AXES_OFFSETS] = "q_offsets",
+    [AXES_SLOPES] = "the slopes",
     [AXES_SINKS] = "sinks",
 };
 
@@ -46,35 +51,41 @@ static void swap(edit e)
     }
 }
 
-/* A visible key is hidden, a length is one less: never the other way, for keys that nobody saw hold
- * NaN. */
+/* A visible key is hidden, a length or a position is one less: never the other way, for keys that
+ * nobody saw hold NaN. */
 static void change(edit e)
 {
     if (e.with) swap(e);
     else if (e.tensor == AXES_MASK) *e.at = 0;
-    else if (e.tensor == AXES_LENS) --*(int64_t *)e.at;
+    else if (e.tensor == AXES_LENS || e.tensor == AXES_OFFSETS) --*(int64_t *)e.at;
     else
         for (int64_t c = e.first; c < e.first + e.count; c++)
             ((float *)e.at)[c] = other_value(e.tensor, ((float *)e.at)[c]);
 }
 
-/* K or V in every second case, else one of all inputs that the problem has. */
-static int choose_tensor(const axes list[AXES_TENSORS], uint64_t random)
+/* K or V, or one of the other inputs that the problem has; -1 if it has none. Positions stay where
+ * one less would show a key behind the left end of a window. */
+static int choose_tensor(const attn_problem *p, const axes list[AXES_TENSORS], bool other,
+                         uint64_t random)
 {
     int there[AXES_TENSORS], count = 0;
+    if (!other) return random & 1 ? AXES_V : AXES_K;
     for (int t = 0; t < AXES_TENSORS; t++)
-        if (names[t] && list[t].data) there[count++] = t;
-    if (random & 1) return random & 2 ? AXES_V : AXES_K;
-    return there[(random >> 2) % (uint64_t)count];
+        if (names[t] && list[t].data && t != AXES_K && t != AXES_V &&
+            !(t == AXES_OFFSETS && p->window_left >= 0))
+            there[count++] = t;
+    return count ? there[(random >> 2) % (uint64_t)count] : -1;
 }
 
-/* A change that the row `at` sees by its key j. */
-static edit choose_edit(const run *r, ref_place at, int64_t j, uint64_t random)
+/* A change that the row `at` sees by its key j: of K or V, or of another input. Of no bytes if
+ * there is none. */
+static edit choose_edit(const run *r, ref_place at, int64_t j, bool of_other, uint64_t random)
 {
     const attn_problem *p = r->c.p;
     axes list[AXES_TENSORS];
     axes_of(p, &r->in->tensors, list);
-    edit e = {.tensor = choose_tensor(list, random)};
+    edit e = {.tensor = choose_tensor(p, list, of_other, random)};
+    if (e.tensor < 0) return e;
     e.bytes = list[e.tensor].bytes;
     bool shared = e.tensor == AXES_K || e.tensor == AXES_V;
     int64_t head = shared ? at.h / (p->q_heads / p->kv_heads) : at.h;
@@ -104,6 +115,20 @@ static void judge_edited(run *r, ref_place at, const char *what, verify_report *
     }
 }
 
+static void change_and_judge(run *r, ref_place at, edit e, verify_report *report)
+{
+    char *kept = malloc((size_t)e.bytes);
+    if (!kept) abort();
+    memcpy(kept, e.at, (size_t)e.bytes);
+    change(e);
+    r->keeps_scratch = true;
+    if (run_call(r, r->threads, report)) judge_edited(r, at, names[e.tensor], report);
+    r->keeps_scratch = false;
+    if (e.with) swap(e);
+    else memcpy(e.at, kept, (size_t)e.bytes);
+    free(kept);
+}
+
 void check_edited(run *r, verify_report *report)
 {
     const attn_problem *p = r->c.p;
@@ -116,15 +141,8 @@ void check_edited(run *r, verify_report *report)
     ref_place at = check_place(p, (int64_t)(ref_random(random, 1) % (uint64_t)rows));
     int64_t j = ref_gather_target(p, &r->in->tensors, random, at); /* any key that it sees */
     if (j < 0) return;
-    edit e = choose_edit(r, at, j, ref_random(random, 2));
-    char *kept = malloc((size_t)e.bytes);
-    if (!kept) abort();
-    memcpy(kept, e.at, (size_t)e.bytes);
-    change(e);
-    r->keeps_scratch = true;
-    if (run_call(r, r->threads, report)) judge_edited(r, at, names[e.tensor], report);
-    r->keeps_scratch = false;
-    if (e.with) swap(e);
-    else memcpy(e.at, kept, (size_t)e.bytes);
-    free(kept);
+    for (uint64_t other = 0; other < 2; other++) {
+        edit e = choose_edit(r, at, j, other, ref_random(random, 2 + other));
+        if (e.bytes) change_and_judge(r, at, e, report);
+    }
 }
