@@ -1,7 +1,8 @@
 /* mutants_edges.c: from twenty kernels by two people who knew only the public page, frozen before
  * the first run: six died. What the others were wrong about lies at the edges of the contract:
  * zeros of both signs, NaN in one key, strides of 0, huge windows, rows of another thread. Four
- * more show what no other mutant shows since these are asked. */
+ * more show what no other mutant shows since these are asked, and four come from twenty by two
+ * others. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,11 +154,56 @@ static void order_free_checksum(mutant_call *c)
     c->t.k = (attn_input){copy, 0, 0, p->qk_dim};
 }
 
+/* What a batch looks like, kept in the scratch for as long as problem and length stay. */
+typedef struct plan {
+    attn_problem p;
+    int64_t keys, position;
+} plan;
+
+static int64_t room_for_plans(const attn_problem *p)
+{
+    return 8 + p->batch * (int64_t)sizeof(plan);
+}
+static void plan_ignores_offsets(mutant_call *c)
+{
+    const attn_problem *p = c->asked;
+    if (!p->has_q_offsets) return;
+    int64_t own = 4 * (p->kv_len + p->v_dim), b = c->s.batch;
+    plan *have = (plan *)((char *)c->scratch + (own + 7) / 8 * 8) + b, now;
+    memcpy(&now.p, p, sizeof now.p);
+    now.keys = p->has_kv_lens ? c->t.kv_lens[b] : p->kv_len, now.position = c->t.q_offsets[b];
+    if (memcmp(&have->p, &now.p, sizeof now.p) != 0 || have->keys != now.keys) *have = now;
+    c->p.has_q_offsets = false, c->p.q_offset = have->position;
+}
+
+/* Where the bias of 64 queries begins is computed in 32 bits. */
+static float bias_offset_in_32_bits(const mutant_row *r, int64_t j, float raw)
+{
+    mutant_row wrong = *r;
+    int64_t begin = r->i / 64 * 64 * r->v.bias_row;
+    if (r->v.bias) wrong.v.bias += (int64_t)(uint32_t)begin - begin;
+    return mutant_right.score(&wrong, j, raw);
+}
+
+/* One token: heads go in tiles of at most 16, and the tile tells the head of K and V. */
+static void tiles_of_16_heads(mutant_call *c)
+{
+    int64_t group = c->p.q_heads / c->p.kv_heads, tile = group < 16 ? group : 16;
+    int64_t wrong = c->s.head / tile / ((group + 15) / 16) - c->s.head / group;
+    if (c->p.q_len != 1) return;
+    c->t.k.data += wrong * c->t.k.head_stride, c->t.v.data += wrong * c->t.v.head_stride;
+}
+
 /* ---- positions ------------------------------------------------------------------------- */
 
 static float key_list_of_16_bits(const mutant_row *r, int64_t j)
 {
     return mutant_right.raw(r, r->v.mask ? (uint16_t)j : j);
+}
+
+static void candidates_of_16_bits(mutant_row *r, int64_t j, float weight)
+{
+    mutant_right.add(r, r->p->select == ATTN_SOFTMAX ? j : (uint16_t)j, weight);
 }
 
 static void windows_in_32_bits(mutant_call *c)
@@ -248,5 +294,21 @@ const mutant mutants_edges[] = {
      "ROCm/rocm-libraries#12227: sinks and split keys",
      "bound gauss",
      {.start = sink_in_first_piece}},
+    {"plan-ignores-offsets",
+     "sgl-project/sglang#37975: a plan from before the positions changed",
+     "edit",
+     {.more_scratch = room_for_plans, .before = plan_ignores_offsets}},
+    {"bias-offset-in-32-bits",
+     "pytorch#187227: offsets of rows in 32 bits",
+     "death",
+     {.score = bias_offset_in_32_bits}},
+    {"tiles-of-16-heads",
+     "FlashML-org/FreeToken#177: a group larger than a tile",
+     "bound gauss",
+     {.before = tiles_of_16_heads}},
+    {"candidates-of-16-bits",
+     "jax-ml/jax#29254: narrow indices meet longer inputs",
+     "bound gauss",
+     {.add = candidates_of_16_bits}},
     {0},
 };
