@@ -24,7 +24,8 @@ enum {
 typedef struct measure_arm {
     const attn_kernel *kernel; /* NULL in unused places */
     verify_report verdict;     /* of the inputs before timing; then of the first wrong timed call */
-    double call_seconds;       /* one call while planning; what the budget is divided by */
+    double call_seconds;       /* one call, for planning; what the budget is divided by */
+    bool unseen;               /* call_seconds is expected; no call before the rounds */
     bool rests;                /* takes part in whole rounds only */
     bool prepared;             /* verdict and dropped are set */
     const char *dropped;       /* why it is not measured, or NULL */
@@ -74,11 +75,16 @@ typedef struct measure_hooks {
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
 
-/* Checks every arm that is not dropped on the inputs that will be timed (64 rows by the bound, all
- * rows by the gather probe), times one call, and marks what cannot be measured. Bytes beyond
+/* How many rows are judged by the bound on inputs that are timed: 64, and down to 16 where the
+ * reference takes long for a row. */
+int64_t measure_judged_rows(const attn_problem *problem);
+
+/* Checks every arm that is not dropped on the inputs that will be timed (some rows by the bound,
+ * all rows by the gather probe), times one call, and marks what cannot be measured. Bytes beyond
  * `memory` are refused before they are allocated. What `before` (or NULL) found out with the
  * gather probe on the same problem is not asked again: the number of threads is no part of that
- * answer. */
+ * answer. Arms marked `unseen`, whose call_seconds the caller knows, are not called: their rows are
+ * judged in their first sample. */
 void measure_prepare(measure_group *group, const measure_group *before, int64_t memory);
 
 /* Divides `seconds` over the groups: MEASURE_LEAST_ROUNDS whole rounds for each, then rounds in

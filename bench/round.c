@@ -59,24 +59,29 @@ static double time_calls(timing *t, const attn_kernel *kernel, int calls)
     return roof_now() - begin;
 }
 
-/* The row that moved before the last call. */
+/* The row that moved before the last call; of an arm that was not called before, as many as are
+ * judged before the rounds elsewhere. */
 static void judge_sample(timing *t, measure_arm *arm)
 {
-    verify_case which = {t->g->problem, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, t->g->seed};
-    verify_report r = verify_row(arm->kernel, &which, t->in, t->moved);
+    const attn_problem *p = &t->g->problem;
+    verify_case which = {*p, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, t->g->seed};
+    bool first = arm->unseen && !arm->checked;
+    verify_report r = first ? verify_outputs(arm->kernel, &which, t->in, measure_judged_rows(p))
+                            : verify_row(arm->kernel, &which, t->in, t->moved);
     arm->checked++;
-    if (r.status != VERIFY_PASS) arm->verdict = r;
+    if (first || r.status != VERIFY_PASS) arm->verdict = r;
 }
 
 /* A sample of one arm in round r, in nanoseconds per call. Checked at random while that costs
- * little, and at the latest in the sixth round; an arm that rests, in its first. */
+ * little, and at the latest in the sixth round; an arm that rests, or was not called before, in its
+ * first. */
 static double time_sample(timing *t, int place, int r)
 {
     measure_group *g = t->g;
     measure_arm *arm = &g->arms[t->arm[place]];
     bool chosen = g->cost.checks_s < check_share * g->cost.timed_s &&
                   ref_random(g->seed ^ 0x72, t->moves) % 4 == 0;
-    bool due = arm->rests || r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
+    bool due = arm->rests || arm->unseen || r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
     bool checked = !t->sham[place] && (chosen || (due && !arm->checked));
     double begin = roof_now();
     if (checked) ref_poison_outputs(t->in);

@@ -93,6 +93,36 @@ static void a_kernel_that_gives_up_is_void(void **state)
     assert_true(g->arms[1].checked >= 1);
 }
 
+/* Zeros, always. */
+static void run_nothing(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
+{
+    (void)scratch;
+    for (int64_t i = s.q_begin; i < s.q_end; i++)
+        memset(t->out.data + s.batch * t->out.batch_stride + s.head * t->out.head_stride +
+                   i * t->out.row_stride,
+               0, (size_t)p->v_dim * sizeof(float));
+}
+
+/* Arms that are not called before the rounds are judged in their first sample. */
+static void an_unseen_arm_is_judged_in_its_first_sample(void **state)
+{
+    (void)state;
+    static measure_group g;
+    attn_kernel wrong = *honest;
+    wrong.name = "nothing", wrong.q_block = 0, wrong.run = run_nothing;
+    g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
+    g.arms[0].kernel = honest, g.arms[1].kernel = &wrong, g.arm_count = 2;
+    for (int a = 0; a < 2; a++) g.arms[a].unseen = true, g.arms[a].call_seconds = 0.001;
+    measure_prepare(&g, NULL, INT64_C(1) << 30);
+    assert_int_equal(g.arms[1].verdict.status, VERIFY_PASS);
+    assert_int_equal(g.arms[1].verdict.rows, 0);
+    measure_plan(&g, 1, 1, 1);
+    measure_run(&g, 1, &(measure_hooks){roof_now(), never, NULL});
+    assert_int_equal(g.arms[0].verdict.status, VERIFY_PASS);
+    assert_int_equal(g.arms[0].verdict.rows, 64);
+    assert_int_equal(g.arms[1].verdict.status, VERIFY_FAIL);
+}
+
 /* ---- rounds in which the slowest rest --------------------------------------------------- */
 
 static void a_kernel_far_behind_rests(void **state)
@@ -195,6 +225,7 @@ int main(void)
         cmocka_unit_test(right_kernels_are_timed),
         cmocka_unit_test(a_cached_answer_is_void),
         cmocka_unit_test(a_kernel_that_gives_up_is_void),
+        cmocka_unit_test(an_unseen_arm_is_judged_in_its_first_sample),
         cmocka_unit_test(every_cause_is_told),
         cmocka_unit_test(a_busy_host_keeps_its_rounds),
         cmocka_unit_test(a_kernel_far_behind_rests),
