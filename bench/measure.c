@@ -93,13 +93,14 @@ static bool probed_before(const measure_group *g, const measure_arm *arm,
     return false;
 }
 
-/* All rows by gather, or some by uniform, and the inputs are as they were. */
-static verify_report check_by_probe(const measure_group *g, const measure_arm *arm, check_inputs *x,
+/* All rows by gather, or some by uniform, and the inputs are as they were. Sets call_seconds. */
+static verify_report check_by_probe(const measure_group *g, measure_arm *arm, check_inputs *x,
                                     void *scratch)
 {
     if (!make_probe(x)) return failure("no memory for the inputs");
     ref_poison_outputs(x->probe);
-    if (run_calls(g, arm, x->probe, scratch, 1) < 0) return failure("the kernel did not run");
+    arm->call_seconds = run_calls(g, arm, x->probe, scratch, 1);
+    if (arm->call_seconds < 0) return failure("the kernel did not run");
     int64_t rows = x->probe_case.inputs == REF_UNIFORM ? measure_judged_rows(&g->problem) : 0;
     verify_report r = verify_outputs(arm->kernel, &x->probe_case, x->probe, rows);
     return ref_inputs_hash(x->probe) == x->probe_hash ? r
@@ -116,14 +117,15 @@ static void prepare_arm(measure_group *g, measure_arm *arm, const measure_group 
         arm->verdict = failure("scratch could not be allocated");
         return;
     }
-    bool warm = !probed_before(g, arm, before);
-    if (warm) arm->verdict = check_by_probe(g, arm, x, scratch);
-    else arm->verdict.status = VERIFY_PASS;
+    if (!probed_before(g, arm, before)) arm->verdict = check_by_probe(g, arm, x, scratch);
+    else {
+        arm->verdict.status = VERIFY_PASS;
+        arm->call_seconds = run_calls(g, arm, x->timed, scratch, 1);
+    }
     if (arm->verdict.status == VERIFY_PASS) {
         ref_poison_outputs(x->timed);
-        arm->call_seconds = run_calls(g, arm, x->timed, scratch, 1);
-        if (!warm && arm->call_seconds < 0.02) /* the first call also paid for fresh pages */
-            arm->call_seconds = fmin(arm->call_seconds, run_calls(g, arm, x->timed, scratch, 1));
+        double again = run_calls(g, arm, x->timed, scratch, 1); /* the first paid for fresh pages */
+        arm->call_seconds = fmin(arm->call_seconds, again);
         arm->verdict =
             verify_outputs(arm->kernel, &timed, x->timed, measure_judged_rows(&g->problem));
     }
