@@ -124,6 +124,28 @@ int journal_start(const char *path, const session *s, int argc, char **argv)
     return command_error("cannot write %s: %s", journal.path, strerror(errno));
 }
 
+/* Kernels that were found wrong until now, with what was wrong. */
+static json_t *wrong_json(const measure_group *g)
+{
+    json_t *wrong = json_object();
+    for (int a = 0; a < g->arm_count; a++)
+        if (!g->arms[a].dropped && g->arms[a].verdict.status == VERIFY_FAIL)
+            json_object_set_new(wrong, g->arms[a].kernel->name,
+                                json_string(g->arms[a].verdict.reason));
+    return wrong;
+}
+
+static void take_wrong(measure_group *g, const json_t *wrong)
+{
+    for (int a = 0; a < g->arm_count; a++) {
+        verify_report *mine = &g->arms[a].verdict;
+        const char *why = json_string_value(json_object_get(wrong, g->arms[a].kernel->name));
+        if (!why || g->arms[a].dropped) continue;
+        mine->status = VERIFY_FAIL;
+        snprintf(mine->reason, sizeof mine->reason, "%s", why);
+    }
+}
+
 void journal_keep(const measure_group *g, int r)
 {
     const measure_round *round = &g->round[r];
@@ -132,11 +154,11 @@ void journal_keep(const measure_group *g, int r)
     for (int a = 0; a < g->arm_count; a++)
         json_array_append_new(samples, isfinite(g->arms[a].ns[r]) ? json_real(g->arms[a].ns[r])
                                                                   : json_null());
-    json_t *line = json_pack("{s:i, s:i, s:i, s:b, s:f, s:[f,f,f], s:f, s:o}", "group",
-                             (int)(g - journal.groups), "round", r, "cause", (int)round->cause,
-                             "whole", round->whole, "at_s", round->at_s, "anchors",
-                             round->anchors.clock_ghz, round->anchors.fma_gflops,
-                             round->anchors.triad_gbps, "sham", g->sham_ns[r], "ns", samples);
+    json_t *line = json_pack(
+        "{s:i, s:i, s:i, s:b, s:f, s:[f,f,f], s:f, s:o, s:o}", "group", (int)(g - journal.groups),
+        "round", r, "cause", (int)round->cause, "whole", round->whole, "at_s", round->at_s,
+        "anchors", round->anchors.clock_ghz, round->anchors.fma_gflops, round->anchors.triad_gbps,
+        "sham", g->sham_ns[r], "ns", samples, "wrong", wrong_json(g));
     if (write_line(line) || journal.failed) return;
     journal.failed = true;
     command_error("cannot write %s: %s; measuring goes on, but a kill would lose it", journal.path,
@@ -221,6 +243,7 @@ static bool take_round(session *s, const json_t *line)
                                ? json_number_value(json_array_get(samples, (size_t)a))
                                : NAN;
     g->tried++, g->clean += round.cause == EVIDENCE_CLEAN;
+    take_wrong(g, json_object_get(line, "wrong"));
     s->began = roof_now() - round.at_s;
     return true;
 }

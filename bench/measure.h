@@ -14,6 +14,7 @@
 #include "verify/verify.h"
 
 enum {
+    MEASURE_FEWEST_ROWS = 16, /* judged at once by the bound */
     MEASURE_LEAST_ROUNDS = 6,
     MEASURE_USUAL_ROUNDS = 30, /* most that a budget buys */
     MEASURE_MOST_ROUNDS = 120, /* that may be asked for, and that a width may take */
@@ -25,7 +26,7 @@ typedef struct measure_arm {
     const attn_kernel *kernel; /* NULL in unused places */
     verify_report verdict;     /* of the inputs before timing; then of the first wrong timed call */
     double call_seconds;       /* one call, for planning; what the budget is divided by */
-    bool unseen;               /* call_seconds is expected; no call before the rounds */
+    bool unseen;               /* not yet judged on the inputs to be timed */
     bool rests;                /* takes part in whole rounds only */
     bool prepared;             /* verdict and dropped are set */
     const char *dropped;       /* why it is not measured, or NULL */
@@ -54,14 +55,15 @@ typedef struct measure_group {
     uint64_t seed;
     measure_arm arms[MEASURE_ARMS];
     int arm_count;
-    double flops; /* of one call: 2 (qk_dim + v_dim) per pair that these inputs leave visible */
-    int calls;    /* per sample of an arm that does not rest */
-    int rounds;   /* planned, clean ones */
-    int whole;    /* of them whole ones; = rounds if no arm rests */
-    double width; /* stop when every interval is within +- this share of its median; 0 = never */
-    int tried;    /* rounds measured, dirty ones included */
-    int clean;    /* of them */
-    int sham;     /* the arm that is also timed as a stranger; -1 if none */
+    double flops;   /* of one call: 2 (qk_dim + v_dim) per pair that these inputs leave visible */
+    int calls;      /* per sample of an arm that does not rest */
+    int rounds;     /* planned, clean ones */
+    int whole;      /* of them whole ones; = rounds if no arm rests */
+    bool all_first; /* every arm is judged before the rounds, however long its calls */
+    double width;   /* stop when every interval is within +- this share of its median; 0 = never */
+    int tried;      /* rounds measured, dirty ones included */
+    int clean;      /* of them */
+    int sham;       /* the arm that is also timed as a stranger; -1 if none */
     double sham_ns[MEASURE_TRIES];
     measure_round round[MEASURE_TRIES];
     measure_cost cost;
@@ -75,16 +77,16 @@ typedef struct measure_hooks {
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
 
-/* How many rows are judged by the bound on inputs that are timed: 64, and down to 16 where the
- * reference takes long for a row. */
-int64_t measure_judged_rows(const attn_problem *problem);
+/* Seconds of a call that is too dear to be made only to be checked. */
+static const double measure_long_call = 0.005;
 
-/* Checks every arm that is not dropped on the inputs that will be timed (some rows by the bound,
- * all rows by the gather probe), times one call, and marks what cannot be measured. Bytes beyond
+/* Checks every arm that is not dropped (all rows by the gather probe, some by the bound on the
+ * inputs that will be timed), times one call, and marks what cannot be measured. Bytes beyond
  * `memory` are refused before they are allocated. What `before` (or NULL) found out with the
  * gather probe on the same problem is not asked again: the number of threads is no part of that
- * answer. Arms marked `unseen`, whose call_seconds the caller knows, are not called: their rows are
- * judged in their first sample. */
+ * answer. Arms whose calls are long are left `unseen` after the probe (not with `all_first`): rows
+ * of their first sample are judged. Those that the caller marks so are not called: it knows their
+ * call_seconds. */
 void measure_prepare(measure_group *group, const measure_group *before, int64_t memory);
 
 /* Divides `seconds` over the groups: MEASURE_LEAST_ROUNDS whole rounds for each, then rounds in

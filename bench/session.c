@@ -84,14 +84,13 @@ static bool same_but_lengths(const attn_problem *a, const attn_problem *b)
  * 1db7f6c), within 25 % in all. */
 static double expected_seconds(const session *s, int group, const attn_kernel *kernel, bool alike)
 {
-    const double long_enough = 0.005;
     const measure_group *g = &s->groups[group];
     for (int i = group - 1; i >= 0; i--) {
         const measure_group *known = &s->groups[i];
         if (alike && !same_but_lengths(&known->problem, &g->problem)) continue;
         for (int a = 0; a < known->arm_count; a++) {
             const measure_arm *arm = &known->arms[a];
-            if (arm->kernel != kernel || !(arm->call_seconds >= long_enough)) continue;
+            if (arm->kernel != kernel || !(arm->call_seconds >= measure_long_call)) continue;
             if (alike && !measure_is_timed(arm)) continue;
             return arm->call_seconds * work_of(&g->problem) / work_of(&known->problem) *
                    known->threads / g->threads;
@@ -187,7 +186,8 @@ void session_prepare(session *s)
     double begin = roof_now();
     for (int i = 0; i < s->group_count && !command_interrupted(); i++) {
         command_progress("checking", i, s->group_count);
-        if (!s->resumes) drop_hopeless(s, i), expect_long_calls(s, i); /* else the plan is old */
+        s->groups[i].all_first = s->resumes; /* its first samples may be of the killed run */
+        if (!s->resumes) drop_hopeless(s, i), expect_long_calls(s, i);
         measure_prepare(&s->groups[i], i ? &s->groups[i - 1] : NULL, memory);
     }
     s->check_seconds = roof_now() - begin;

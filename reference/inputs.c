@@ -313,15 +313,22 @@ ref_inputs *ref_inputs_in(ref_memory memory, const attn_problem *p, ref_distribu
     return in;
 }
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    return (hash ^ word) * UINT64_C(0x100000001b3) + (hash >> 29);
+}
+
+/* Every eighth word goes into one of eight hashes, which do not wait for each other. */
 uint64_t ref_inputs_hash(const ref_inputs *in)
 {
-    uint64_t hash = 0;
+    uint64_t hash = 0, lane[8] = {0};
     for (int i = 0; i < in->block_count; i++)
         for (size_t x = 0; !in->blocks[i].output && x + 4 <= in->blocks[i].bytes; x += 4) {
             uint32_t word;
             memcpy(&word, (const char *)in->blocks[i].data + x, sizeof word);
-            hash = (hash ^ word) * UINT64_C(0x100000001b3) + (hash >> 29);
+            lane[x / 4 % 8] = mix(lane[x / 4 % 8], word);
         }
+    for (int l = 0; l < 8; l++) hash = mix(hash, lane[l]);
     return hash;
 }
 

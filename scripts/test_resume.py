@@ -71,6 +71,16 @@ class Resume(unittest.TestCase):
             for old, new in zip(kept, result["samples"]):
                 self.assertAlmostEqual(old, new, delta=1e-6 * old)
 
+    def test_what_was_found_wrong_stays_wrong(self):
+        lines = self.kill_after(6)
+        self.assertEqual(lines[-1]["wrong"], {})
+        lines[-1]["wrong"] = {"naive_auto": "got 1, want 2"}
+        with open(self.journal, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        self.assertEqual(self.finish(self.bench("--resume"))[0], 1)
+        reasons = {result["kernel"]: result["void_reason"] for result in self.result()}
+        self.assertEqual(reasons, {"blocked_auto": None, "naive_auto": "got 1, want 2"})
+
     def test_an_unfinished_run_is_not_overwritten(self):
         self.kill_after(3)
         before = self.lines()
