@@ -142,11 +142,9 @@ def ladder_chart(run):
         return None
     single = [step for step in steps if step.result.threads == run.base_threads]
     base, best, last = baseline([step.result for step in single]), single[-1], steps[-1]
-    finding = (f"{best.result.kernel} is {text.times(best.speedup.value)} {base.kernel} "
-               f"at {base.problem}")
+    finding = f"{best.result.kernel} is {known(best.speedup)} {base.kernel} at {base.problem}"
     if last is not best:
-        finding += (f", and {text.times(last.speedup.value)} "
-                    f"on {threads_text(last.result.threads)}")
+        finding += f", and {known(last.speedup)} on {threads_text(last.result.threads)}"
     rows = [[step_name(step, run), text.times(step.speedup.value),
              text.interval(step.speedup.low, step.speedup.high), step.claim or "baseline",
              text.time(step.result.median_ns), text.digits(step.result.gflops),
@@ -154,8 +152,14 @@ def ladder_chart(run):
     columns = ["kernel", f"{text.TIMES} {base.kernel}", "95 % interval", "verdict", "median",
                "GFLOP/s", "of peak"]
     note = (f"Speed-up over {base.kernel} at {base.problem}, the largest problem that all of "
-            "these kernels ran.")
+            "these kernels ran, with its 95 % interval.")
     return Chart("ladder", finding, note, columns, rows, lambda: draw_ladder(run, steps))
+
+
+def known(speedup):
+    """A ratio and its interval: 55.1x [54.9, 55.4]."""
+    bounds = text.interval(speedup.low, speedup.high)
+    return text.times(speedup.value) + (f" {bounds}" if bounds != text.DASH else "")
 
 
 def step_name(step, run):
@@ -169,8 +173,8 @@ def draw_ladder(run, steps):
     """The figure of ladder_chart: a bar a step, its length the logarithm of the speed-up."""
     fig = figure(50 + 27 * len(steps))
     ax = axes(fig, 176, 40, 56, 6)
-    values = [step.speedup.value for step in steps]
-    low = min(0.8, min(values) / 1.25)
+    values = [step.speedup.high or step.speedup.value for step in steps]
+    low = min(0.8, *(0.8 * (step.speedup.low or step.speedup.value) for step in steps))
     ax.set_xscale("log")
     ax.set_xlim(low, max(values) * 1.1)
     decade_ticks(ax.xaxis, *ax.get_xlim(), text.short_times)
@@ -178,7 +182,9 @@ def draw_ladder(run, steps):
     for place, step in enumerate(steps):
         value = step.speedup.value
         ax.barh(place, value - low, left=low, height=0.62, color=colour(step.result.isa))
-        ax.annotate(text.times(value), (value, place), (5, 0), textcoords="offset points",
+        ends = [step.speedup.low or value, step.speedup.high or value]
+        ax.plot(ends, [place, place], color=light("ink"), linewidth=1.4, marker="|")
+        ax.annotate(text.times(value), (ends[1], place), (6, 0), textcoords="offset points",
                     verticalalignment="center")
     ticks(ax.yaxis, range(len(steps)), lambda place: step_name(steps[round(place)], run))
     ax.tick_params(axis="y", length=0, labelcolor=light("ink"))

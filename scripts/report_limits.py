@@ -46,6 +46,11 @@ def attainable(result, memory_gbps):
     return (reads, "reads") if reads < math.inf else (None, text.DASH)
 
 
+def share_of_limit(result, limit):
+    """The fastest sample's speed over the limit: both are the best that was seen."""
+    return result.flops / (result.min_ns or result.median_ns) / limit if limit else None
+
+
 def ceiling(result, why):
     """multiply-adds of avx2, or reads: what limits, and for which instruction set."""
     return f"{why} of {result.isa}" if why == "multiply-adds" else why
@@ -79,7 +84,7 @@ def roofline(run, threads, name):
         return None
     memory = dict(reads).get("memory")
     limits = [(r, *attainable(r, memory)) for r in results]
-    shares = [(r, r.gflops / limit, why) for r, limit, why in limits if limit]
+    shares = [(r, share_of_limit(r, limit), why) for r, limit, why in limits if limit]
     if not shares:
         return None
     measured = "; ".join([*(f"{isa} {text.digits(peak)} GFLOP/s" for isa, peak in peaks.items()),
@@ -88,12 +93,12 @@ def roofline(run, threads, name):
             "of Q, K, V and O, each counted once. Level lines: multiply-adds of an instruction "
             "set; slanted lines: reads of a buffer that fits the level. All measured on this "
             f"machine: {measured}. A dot above the line of memory has its tensors in a cache. The "
-            "share of the limit in the table takes the median, and reads of a buffer as large as "
-            "the tensors where that was measured.")
+            "share of the limit takes the fastest sample, dot and GFLOP/s the median; reads are "
+            "those of a buffer as large as the tensors where that was measured.")
     if run.roofs.get("date"):
         note += f" The levels were measured at {run.roofs['date']}."
     rows = [[r.kernel, r.problem, text.digits(intensity(r)), text.digits(r.gflops), limited,
-             text.digits(limit), share_text(limit and r.gflops / limit)]
+             text.digits(limit), share_text(share_of_limit(r, limit))]
             for r, limit, limited in limits]
     columns = ["kernel", "problem", "FLOP/byte", "GFLOP/s", "limited by", "limit, GFLOP/s",
                "of the limit"]

@@ -134,7 +134,8 @@ RESULT_COLUMNS = ["kernel", "problem", "threads", "verification", "share of boun
 
 
 WORD_COLUMNS = {"limited by", "disturbed", "problem", "verification", "fastest kernel", "verdict",
-                "on problem", "reason"}
+                "on problem", "reason", "how sure", "of the machine's limit", "accurate", "growth",
+                "measurements"}
 
 
 def shape_row(best, base, measured, claim):
@@ -178,6 +179,17 @@ def section(run, number, compared):
                 for skip in run.skipped)),
             "origin": origin(run),
             "shapes": [shape_row(*row) for row in find.model_shapes(run)]}
+
+
+MINUTE_COLUMNS = ["run", "measurements", "fastest kernel", "how sure", "of the machine's limit",
+                  "accurate", "growth"]
+
+
+def minute_row(part):
+    """A section's short answers in one row, for a page of several runs."""
+    run, short = part["run"], [answer for _, answer, *_ in part["answers"][:-1]]
+    return [f"{run.name}, {run.date}", run.verdict,
+            *(short + [text.DASH] * (len(MINUTE_COLUMNS) - 2 - len(short)))]
 
 
 def without_families(part):
@@ -233,8 +245,10 @@ def render(documents, predicted=None):
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    sections = [section(run, i, compared) for i, run in enumerate(runs, 1)]
     values = {
-        "sections": [section(run, i, compared) for i, run in enumerate(runs, 1)],
+        "sections": sections, "minute_columns": MINUTE_COLUMNS,
+        "minute_rows": [minute_row(part) for part in sections],
         "compared": compared and {
             "file": compared[0], "answer": commit.answer(compared[0]),
             "base": commit.tool_text(compared[0].base), "new": commit.tool_text(compared[0].new),

@@ -226,7 +226,8 @@ class ReportTest(unittest.TestCase):
             self.assertTrue(chart["aria-label"])
         order = "".join({"svg": "s", "table": "t"}.get(name, "") for name, _ in page.tags)
         self.assertEqual(order.count("st"), len(charts))
-        self.assertRegex(charts[0]["aria-label"], r"blocked_avx512 is 50\.0\S naive_scalar")
+        self.assertRegex(charts[0]["aria-label"],
+                         r"blocked_avx512 is 50\.0\S \[50\.0, 50\.0\] naive_scalar")
 
     def test_names_are_escaped(self):
         source = self.page(run())
