@@ -40,11 +40,10 @@ static bool make_probe(check_inputs *x)
     return x->probe;
 }
 
-/* 64 rows are judged on inputs that are timed, fewer where the reference takes long for a row. */
-static int64_t judged_rows(const attn_problem *p)
+int64_t measure_judged_rows(const attn_problem *p)
 {
     double work = (double)p->kv_len * (double)(p->qk_dim + p->v_dim);
-    return (int64_t)fmin(64, fmax(MEASURE_FEWEST_ROWS, 0x1p22 / work));
+    return (int64_t)fmin(64, fmax(8, 0x1p22 / work));
 }
 
 /* ---- one arm -------------------------------------------------------------------------- */
@@ -102,7 +101,7 @@ static verify_report check_by_probe(const measure_group *g, measure_arm *arm, ch
     ref_poison_outputs(x->probe);
     arm->call_seconds = run_calls(g, arm, x->probe, scratch, 1);
     if (arm->call_seconds < 0) return failure("the kernel did not run");
-    int64_t rows = x->probe_case.inputs == REF_UNIFORM ? judged_rows(&g->problem) : 0;
+    int64_t rows = x->probe_case.inputs == REF_UNIFORM ? measure_judged_rows(&g->problem) : 0;
     verify_report r = verify_outputs(arm->kernel, &x->probe_case, x->probe, rows);
     return ref_inputs_hash(x->probe) == x->probe_hash ? r
                                                       : failure("the kernel wrote to its inputs");
@@ -128,7 +127,8 @@ static void prepare_arm(measure_group *g, measure_arm *arm, const measure_group 
         ref_poison_outputs(x->timed);
         double again = run_calls(g, arm, x->timed, scratch, 1); /* the first paid for fresh pages */
         arm->call_seconds = fmin(arm->call_seconds, again);
-        arm->verdict = verify_outputs(arm->kernel, &timed, x->timed, judged_rows(&g->problem));
+        arm->verdict =
+            verify_outputs(arm->kernel, &timed, x->timed, measure_judged_rows(&g->problem));
     }
     free(scratch);
 }

@@ -14,7 +14,6 @@
 #include "verify/verify.h"
 
 enum {
-    MEASURE_FEWEST_ROWS = 16, /* judged at once by the bound */
     MEASURE_LEAST_ROUNDS = 6,
     MEASURE_USUAL_ROUNDS = 30, /* most that a budget buys */
     MEASURE_MOST_ROUNDS = 120, /* that may be asked for, and that a width may take */
@@ -76,6 +75,10 @@ typedef struct measure_hooks {
     bool (*stop)(const measure_group *);            /* asked before each */
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
+
+/* Rows judged at once by the bound on inputs that are timed: 64, down to 8 where a row takes the
+ * reference long. */
+int64_t measure_judged_rows(const attn_problem *problem);
 
 /* Seconds of a call that is too dear to be made only to be checked. */
 static const double measure_long_call = 0.005;

@@ -63,9 +63,10 @@ static double time_calls(timing *t, const attn_kernel *kernel, int calls)
 /* The row that moved before the last call; of an arm that is `unseen`, some of all. */
 static void judge_sample(timing *t, measure_arm *arm)
 {
-    verify_case which = {t->g->problem, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, t->g->seed};
+    const attn_problem *p = &t->g->problem;
+    verify_case which = {*p, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, t->g->seed};
     bool first = arm->unseen && !arm->checked;
-    verify_report r = first ? verify_outputs(arm->kernel, &which, t->in, MEASURE_FEWEST_ROWS)
+    verify_report r = first ? verify_outputs(arm->kernel, &which, t->in, measure_judged_rows(p))
                             : verify_row(arm->kernel, &which, t->in, t->moved);
     arm->checked++;
     if (first || r.status != VERIFY_PASS) arm->verdict = r;
