@@ -221,10 +221,11 @@ static bool start_timing(measure_group *g, timing *t)
     *t = (timing){.g = g};
     if (g->sham < 0) return false;
     for (int a = 0; a < g->arm_count; a++) {
-        if (!measure_is_timed(&g->arms[a])) continue;
+        bool timed = measure_is_timed(&g->arms[a]);
+        if (!timed && a != g->sham) continue; /* the sham's twin may have been found wrong */
         int64_t bytes = attn_scratch_bytes(g->arms[a].kernel, &g->problem, g->threads);
         largest = bytes > largest ? bytes : largest;
-        if (!g->arms[a].rests) t->arm[t->awake++] = a;
+        if (timed && !g->arms[a].rests) t->arm[t->awake++] = a;
     }
     t->arm[t->awake] = g->sham, t->sham[t->awake++] = true;
     t->places = t->awake;
