@@ -21,11 +21,17 @@ double result_bytes(const attn_problem *p)
 
 /* ---- noise ---------------------------------------------------------------------------- */
 
-/* ln(sham / twin) per clean round of one group into `ratios`; returns how many. */
+static bool sham_is_lost(const measure_group *g)
+{
+    return g->sham >= 0 && result_is_void(&g->arms[g->sham]);
+}
+
+/* ln(sham / twin) per clean round of one group into `ratios`; returns how many: none if the twin
+ * was found wrong. */
 static int sham_ratios(const measure_group *g, double *ratios)
 {
     double twin[MEASURE_TRIES];
-    if (g->sham < 0) return 0;
+    if (g->sham < 0 || sham_is_lost(g)) return 0;
     int count = measure_samples(g, g->sham_ns, ratios);
     measure_samples(g, g->arms[g->sham].ns, twin);
     for (int r = 0; r < count; r++) ratios[r] = log(ratios[r] / twin[r]);
@@ -67,6 +73,7 @@ const char *result_verdict(const result_run *run)
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         int count = sham_ratios(g, ratios);
+        flagged = flagged || sham_is_lost(g);
         if (count) {
             stats_median m = stats_of(ratios, count);
             flagged = flagged || !m.bounded || m.low > band || m.high < -band;

@@ -112,12 +112,14 @@ static void an_unseen_arm_is_judged_in_its_first_sample(void **state)
     wrong.name = "nothing", wrong.q_block = 0, wrong.run = run_nothing;
     g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
     g.arms[0].kernel = honest, g.arms[1].kernel = &wrong, g.arm_count = 2;
-    for (int a = 0; a < 2; a++) g.arms[a].unseen = true, g.arms[a].call_seconds = 0.001;
+    for (int a = 0; a < 2; a++) g.arms[a].unseen = true, g.arms[a].call_seconds = 0.002 - a * 0.001;
     measure_prepare(&g, NULL, INT64_C(1) << 30);
     assert_int_equal(g.arms[1].verdict.status, VERIFY_PASS);
     assert_int_equal(g.arms[1].verdict.rows, 0);
     measure_plan(&g, 1, 1, 1);
     measure_run(&g, 1, &(measure_hooks){roof_now(), never, NULL});
+    assert_int_equal(g.sham, 1); /* the twin of the sham is found wrong; the next turn goes on */
+    measure_run(&g, g.clean + 1, &(measure_hooks){roof_now(), never, NULL});
     assert_int_equal(g.arms[0].verdict.status, VERIFY_PASS);
     assert_int_equal(g.arms[0].verdict.rows, 64);
     assert_int_equal(g.arms[1].verdict.status, VERIFY_FAIL);
