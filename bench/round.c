@@ -17,7 +17,7 @@
 #include "bench/stats.h"
 
 static const double anchor_share = 0.015; /* of a round, for its anchors: four to six readings */
-static const double check_share = 0.01;   /* of the timed seconds */
+static const double check_share = 0.005;  /* of the timed seconds, for checks at random */
 
 /* All that the rounds of one group share. */
 typedef struct timing {
