@@ -72,16 +72,24 @@ static void judge_sample(timing *t, measure_arm *arm)
     if (first || r.status != VERIFY_PASS) arm->verdict = r;
 }
 
+/* Must this sample be checked? Every arm is by its sixth round; one that rests, or is `unseen`, in
+ * its first; and this one, that was not called before, once more later. */
+static bool is_due(const measure_group *g, const measure_arm *arm, int r)
+{
+    bool late = r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
+    if (arm->checked == 0) return arm->rests || arm->unseen || late;
+    return arm->checked == 1 && arm->unseen && late;
+}
+
 /* A sample of one arm in round r, in nanoseconds per call. Checked at random while that costs
- * little, and at the latest in the sixth round; an arm that rests, or is `unseen`, in its first. */
+ * little, and when it is due. */
 static double time_sample(timing *t, int place, int r)
 {
     measure_group *g = t->g;
     measure_arm *arm = &g->arms[t->arm[place]];
     bool chosen = g->cost.checks_s < check_share * g->cost.timed_s &&
                   ref_random(g->seed ^ 0x72, t->moves) % 4 == 0;
-    bool due = arm->rests || arm->unseen || r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
-    bool checked = !t->sham[place] && (chosen || (due && !arm->checked));
+    bool checked = !t->sham[place] && (chosen || is_due(g, arm, r));
     double begin = roof_now();
     if (checked) ref_poison_outputs(t->in);
     g->cost.checks_s += roof_now() - begin;

@@ -44,11 +44,12 @@ static bool never(const measure_group *g)
     return false;
 }
 
-static measure_group *measured(attn_kernel *kernel)
+static measure_group *measured(attn_kernel *kernel, bool unseen)
 {
     static measure_group g;
     g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
     g.arms[0].kernel = honest, g.arms[1].kernel = kernel, g.arm_count = kernel ? 2 : 1;
+    g.arms[1].unseen = unseen, g.arms[1].call_seconds = unseen ? 0.001 : 0;
     measure_prepare(&g, NULL, INT64_C(1) << 30);
     measure_plan(&g, 1, 1, 6);
     measure_run(&g, g.rounds, &(measure_hooks){roof_now(), never, NULL});
@@ -59,7 +60,7 @@ static void right_kernels_are_timed(void **state)
 {
     (void)state;
     double samples[MEASURE_TRIES];
-    const measure_group *g = measured(NULL);
+    const measure_group *g = measured(NULL, false);
     assert_int_equal(g->arms[0].verdict.status, VERIFY_PASS);
     assert_true(g->arms[0].checked >= 1);
     assert_true(g->tried >= 6);
@@ -75,11 +76,13 @@ static void a_cached_answer_is_void(void **state)
     (void)state;
     attn_kernel kernel = *honest;
     kernel.name = "cached", kernel.q_block = 0, kernel.run = run_cached;
-    const measure_group *g = measured(&kernel);
-    assert_int_equal(g->arms[0].verdict.status, VERIFY_PASS);
-    assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
-    assert_true(g->arms[1].checked >= 1); /* so it passed what came before */
-    assert_non_null(strstr(g->arms[1].verdict.reason, "got"));
+    for (int unseen = 0; unseen < 2; unseen++) { /* called before the rounds, or not */
+        const measure_group *g = measured(&kernel, unseen);
+        assert_int_equal(g->arms[0].verdict.status, VERIFY_PASS);
+        assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
+        assert_true(g->arms[1].checked >= 1); /* so it passed what came before */
+        assert_non_null(strstr(g->arms[1].verdict.reason, "got"));
+    }
 }
 
 static void a_kernel_that_gives_up_is_void(void **state)
@@ -87,10 +90,12 @@ static void a_kernel_that_gives_up_is_void(void **state)
     (void)state;
     attn_kernel kernel = *honest;
     kernel.name = "tired", kernel.q_block = 0, kernel.run = run_tired;
-    slices_done = 0;
-    const measure_group *g = measured(&kernel);
-    assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
-    assert_true(g->arms[1].checked >= 1);
+    for (int unseen = 0; unseen < 2; unseen++) {
+        slices_done = 0;
+        const measure_group *g = measured(&kernel, unseen);
+        assert_int_equal(g->arms[1].verdict.status, VERIFY_FAIL);
+        assert_true(g->arms[1].checked >= 1);
+    }
 }
 
 /* Zeros, always. */
