@@ -72,8 +72,8 @@ static void judge_sample(timing *t, measure_arm *arm)
     if (first || r.status != VERIFY_PASS) arm->verdict = r;
 }
 
-/* Must this sample be checked? Every arm is by its sixth round; one that rests, or is `unseen`, in
- * its first; and this one, that was not called before, once more later. */
+/* Must this sample be checked? One of every arm is by the sixth round; of one that rests, or is
+ * `unseen`, the first; and of the latter one more, for the first may also be its first call. */
 static bool is_due(const measure_group *g, const measure_arm *arm, int r)
 {
     bool late = r + 1 >= MEASURE_LEAST_ROUNDS || r + 1 >= g->rounds;
