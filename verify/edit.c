@@ -95,7 +95,8 @@ static edit choose_edit(const run *r, ref_place at, int64_t j, bool of_other, ui
     e.first = e.count == numbers ? 0 : (int64_t)((random >> 24) % (uint64_t)numbers);
     if (!shared || random >> 21 & 1) return e;
     int64_t other = ref_gather_target(p, &r->in->tensors, random >> 24, at);
-    e.with = axes_at(&list[e.tensor], (const int64_t[AXES]){at.b, head, at.i, other});
+    if (other != j)
+        e.with = axes_at(&list[e.tensor], (const int64_t[AXES]){at.b, head, at.i, other});
     return e;
 }
 
