@@ -141,7 +141,11 @@ static void remembers_inputs(mutant_call *c)
     bool same_rows = *q == *last || *q == last[(c->p.q_len - 1) * c->t.q.row_stride];
     bool more = c->p.has_kv_lens || c->p.has_mask || c->p.has_bias || c->p.has_alibi ||
                 c->p.has_sinks; /* which it does not know */
-    if (!mutant_last_slice(c) || c->p.kv_len == 0 || same_rows || more) return;
+    if (!mutant_last_slice(c)) return;
+    if (c->p.kv_len == 0 || same_rows || more) {
+        before = 0; /* another call came between */
+        return;
+    }
     char key[192]; /* other problems of the same sizes have the same Q and V */
     attn_problem_print(&c->p, key, sizeof key);
     for (const char *at = key; *at; at++) hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
