@@ -26,7 +26,7 @@ typedef struct session {
 } session;
 
 /* Records the machine, its roofs, and checks every arm of every group that can be measured within
- * the budget. */
+ * the budget; arms whose calls are long are judged when they are timed (measure.h, `unseen`). */
 void session_prepare(session *s);
 
 /* Measures all groups from where they stand, with a progress bar over `planned` seconds; `keep` is
