@@ -150,8 +150,8 @@ void ref_dense(const attn_problem *p, const attn_tensors *t, ref_place at, ref_r
     for (int64_t j = 0; j < p->kv_len; j++) {
         const float *v =
             t->v.data + at.b * t->v.batch_stride + g * t->v.head_stride + j * t->v.row_stride;
-        for (int64_t c = 0; row->selected[j] && c < p->v_dim; c++)
-            row->out[c] += row->weight[j] * v[c];
+        if (!row->selected[j]) continue;
+        for (int64_t c = 0; c < p->v_dim; c++) row->out[c] += row->weight[j] * v[c];
     }
     const double *forms[] = {NULL, row->raw, row->capped, row->score, row->weight};
     if (p->weights) memcpy(row->weights, forms[p->weights], (size_t)p->kv_len * sizeof(double));

@@ -34,11 +34,10 @@ static float uniform(uint64_t key, uint64_t index)
 /* Eight 16-bit uniforms; the sum is exact, one rounding follows. */
 float value_gauss(uint64_t key, uint64_t index)
 {
-    int64_t sum = 0;
-    for (uint64_t half = 0; half < 2; half++)
-        for (uint64_t bits = ref_random(key, 2 * index + half), part = 0; part < 4;
-             part++, bits >>= 16)
-            sum += (int64_t)(bits & 0xffff);
+    const uint64_t parts = UINT64_C(0x0000ffff0000ffff); /* every other one; sums of four in each */
+    uint64_t a = ref_random(key, 2 * index), b = ref_random(key, 2 * index + 1);
+    uint64_t sums = (a & parts) + (a >> 16 & parts) + (b & parts) + (b >> 16 & parts);
+    int32_t sum = (int32_t)((sums & 0xffffffff) + (sums >> 32));
     return (float)(sum - 4 * 0xffff) *
            0x1.3988e2p-16f; /* sqrt(3/2) / 2^16, one over the sum's deviation */
 }
@@ -102,12 +101,18 @@ static float ramp(const value_maker *m, uint64_t at, int64_t j)
     return head == 2 ? -way : way;
 }
 
-/* at: index of the element; j: key; heavy: the key that REF_HEAVY favours. */
+/* Is j the key that REF_HEAVY favours? */
+static bool is_heavy(const value_maker *m, int64_t j)
+{
+    uint64_t random = ref_random(value_key(m, VALUE_K), 7);
+    return (uint64_t)j == random % (uint64_t)m->p->kv_len;
+}
+
+/* at: index of the element; j: key. */
 static float k_value(const value_maker *m, uint64_t at, int64_t j, int64_t c)
 {
     uint64_t key = value_key(m, VALUE_K);
     float g = value_gauss(key, at), step = 40.0f / (float)(m->p->kv_len > 1 ? m->p->kv_len : 1);
-    int64_t heavy = (int64_t)(ref_random(key, 7) % (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
     switch (m->kind) {
     case REF_WIDE:
         return g * m->unit * sqrtf(sqrtf((float)m->p->qk_dim));
@@ -122,7 +127,7 @@ static float k_value(const value_maker *m, uint64_t at, int64_t j, int64_t c)
     case REF_CANCEL:
         return (c % 2 ? -1 : 1) * value_gauss(key, at - (uint64_t)(c % 2)) * 30 + 0.1f * g;
     case REF_HEAVY:
-        return j == heavy ? 0 : -20.5f * m->unit;
+        return is_heavy(m, j) ? 0 : -20.5f * m->unit;
     case REF_GATHER:
         return value_code(m, j, c);
     default:
@@ -133,15 +138,13 @@ static float k_value(const value_maker *m, uint64_t at, int64_t j, int64_t c)
 static float v_value(const value_maker *m, uint64_t at, int64_t j)
 {
     uint64_t key = value_key(m, VALUE_V), bits = ref_random(key, at);
-    int64_t heavy = (int64_t)(ref_random(value_key(m, VALUE_K), 7) %
-                              (uint64_t)(m->p->kv_len + (m->p->kv_len == 0)));
     switch (m->kind) {
     case REF_SAME_SIGN:
         return 1.5f + 0.5f * uniform(key, at);
     case REF_BIG_V:
         return bits & 1 ? 1e4f : -1e4f;
     case REF_HEAVY:
-        return j == heavy ? 0 : 1e6f * (1 + 0.25f * uniform(key, at));
+        return is_heavy(m, j) ? 0 : 1e6f * (1 + 0.25f * uniform(key, at));
     case REF_SUBNORMAL:
         return value_gauss(key, at) * 0x1p-130f;
     case REF_UNIFORM:
