@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "bench/measure.h"
+#include "bench/result.h"
 #include "bench/roof.h"
 
 /* ---- kernels that pass every check before the rounds ----------------------------------- */
@@ -108,13 +110,42 @@ static void run_nothing(const attn_problem *p, const attn_tensors *t, attn_slice
                0, (size_t)p->v_dim * sizeof(float));
 }
 
-/* Arms that are not judged before the rounds are judged in their first sample. */
+static int64_t much(const attn_problem *p)
+{
+    (void)p;
+    return INT64_C(1) << 28;
+}
+
+/* Zeros, and the last byte of a large scratch. */
+static void run_far(const attn_problem *p, const attn_tensors *t, attn_slice s, void *scratch)
+{
+    run_nothing(p, t, s, scratch);
+    ((char *)scratch)[much(p) - 1] = 1;
+}
+
+/* A run whose only group lost the twin of its sham can be written, and decides nothing. */
+static void expect_undecided(const measure_group *g)
+{
+    json_t *machine = json_object();
+    result_run run = {.machine = machine, .groups = g, .group_count = 1};
+    json_t *all = result_json(&run);
+    assert_non_null(all);
+    char *text = json_dumps(all, 0); /* NULL for a number that JSON does not have */
+    assert_non_null(text);
+    assert_string_equal(json_string_value(json_object_get(all, "verdict")), "undecided");
+    free(text);
+    json_decref(all);
+    json_decref(machine);
+}
+
+/* Arms that are not judged before the rounds are judged in their first sample. The wrong one is
+ * the twin of the sham, which goes on without it, in a scratch as large as it needs. */
 static void an_unseen_arm_is_judged_in_its_first_sample(void **state)
 {
     (void)state;
     static measure_group g;
     attn_kernel wrong = *honest;
-    wrong.name = "nothing", wrong.q_block = 0, wrong.run = run_nothing;
+    wrong.name = "far", wrong.q_block = 0, wrong.run = run_far, wrong.scratch_bytes = much;
     g = (measure_group){.problem = attn_problem_make(2, 64, 32), .threads = 1, .seed = 3};
     g.arms[0].kernel = honest, g.arms[1].kernel = &wrong, g.arm_count = 2;
     for (int a = 0; a < 2; a++) g.arms[a].unseen = true, g.arms[a].call_seconds = 0.002 - a * 0.001;
@@ -123,11 +154,12 @@ static void an_unseen_arm_is_judged_in_its_first_sample(void **state)
     assert_int_equal(g.arms[1].verdict.rows, 0);
     measure_plan(&g, 1, 1, 1);
     measure_run(&g, 1, &(measure_hooks){roof_now(), never, NULL});
-    assert_int_equal(g.sham, 1); /* the twin of the sham is found wrong; the next turn goes on */
+    assert_int_equal(g.sham, 1);
     measure_run(&g, g.clean + 1, &(measure_hooks){roof_now(), never, NULL});
     assert_int_equal(g.arms[0].verdict.status, VERIFY_PASS);
     assert_int_equal(g.arms[0].verdict.rows, 64);
     assert_int_equal(g.arms[1].verdict.status, VERIFY_FAIL);
+    expect_undecided(&g);
 }
 
 /* ---- rounds in which the slowest rest --------------------------------------------------- */
