@@ -43,7 +43,7 @@ static bool make_probe(check_inputs *x)
 int64_t measure_judged_rows(const attn_problem *p)
 {
     double work = (double)p->kv_len * (double)(p->qk_dim + p->v_dim);
-    return (int64_t)fmin(64, fmax(8, 0x1p22 / work));
+    return (int64_t)fmin(64, fmax(8, 0x1p21 / work));
 }
 
 /* ---- one arm -------------------------------------------------------------------------- */

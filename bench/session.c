@@ -17,13 +17,22 @@ static const double patience = 1.25; /* times the budget, on a host where many r
 
 /* ---- roofs ---------------------------------------------------------------------------- */
 
+/* Is this arm the first of its ISA that competes in this group? */
+static bool brings_isa(const measure_group *g, int arm)
+{
+    for (int a = 0; a < arm; a++)
+        if (!g->arms[a].dropped && strcmp(g->arms[a].kernel->isa, g->arms[arm].kernel->isa) == 0)
+            return false;
+    return !g->arms[arm].dropped;
+}
+
 /* Keeps the best multiply-add rate of every ISA that competes in this group. */
 static void measure_peaks(session *s, const measure_group *g)
 {
     for (int a = 0; a < g->arm_count; a++) {
         const char *isa = g->arms[a].kernel->isa;
         int i = 0;
-        if (g->arms[a].dropped) continue;
+        if (!brings_isa(g, a)) continue;
         while (i < s->peak_count &&
                !(s->peaks[i].threads == g->threads && strcmp(s->peaks[i].isa, isa) == 0))
             i++;
