@@ -74,7 +74,8 @@ static off_t most_bytes(const session *s)
     double bytes = 65536;
     for (int i = 0; i < s->group_count; i++) {
         const measure_group *g = &s->groups[i];
-        bytes += 2.0 * g->arm_count * 1500 + 2.0 * 2 * g->rounds * 20.0 * (g->arm_count + 8);
+        int rounds = g->rounds < MEASURE_USUAL_ROUNDS ? MEASURE_USUAL_ROUNDS : g->rounds;
+        bytes += 2.0 * g->arm_count * 1500 + 2.0 * 2 * rounds * 20.0 * (g->arm_count + 8);
     }
     return (off_t)bytes;
 }

@@ -76,12 +76,12 @@ typedef struct measure_hooks {
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
 
-/* Rows judged at once by the bound on inputs that are timed: 64, down to 8 where a row takes the
+/* Rows judged at once by the bound on inputs that are timed: 64, down to 4 where a row takes the
  * reference long. */
 int64_t measure_judged_rows(const attn_problem *problem);
 
-/* Seconds of a call that is too dear to be made only to be checked. */
-static const double measure_long_call = 0.005;
+/* Seconds of a call that is too dear to be made only to be checked: it fills a sample alone. */
+static const double measure_long_call = 0.002;
 
 /* Checks every arm that is not dropped (all rows by the gather probe, some by the bound on the
  * inputs that will be timed), times one call, and marks what cannot be measured. Bytes beyond
@@ -97,6 +97,9 @@ void measure_prepare(measure_group *group, const measure_group *before, int64_t 
  * fixed_rounds > 0 sets the rounds instead, and so does a width: all whole. Returns the planned
  * seconds. */
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds);
+
+/* Divides `seconds` anew, as planned seconds of the whole run, between its rounds; drops no arm. */
+double measure_replan(measure_group *groups, int count, double seconds);
 
 /* Times the group's rounds, from group->tried on, until `clean` of them are clean or, with a width,
  * every interval is tight enough; gives up after twice as many. Every timed call works on inputs of
@@ -121,7 +124,7 @@ int measure_calls(const measure_group *group, const measure_arm *arm);
 /* Seconds that one round of this group takes. */
 double measure_round_seconds(const measure_group *group, bool whole);
 
-/* Seconds that the rounds tried so far were planned to take. */
+/* Seconds that the clean rounds so far were planned to take. */
 double measure_done_seconds(const measure_group *group);
 
 /* Is this arm measured, as far as is known? */

@@ -184,6 +184,12 @@ static void a_kernel_far_behind_rests(void **state)
     measure_plan(&g, 1, 8.5 * whole + 22 * light, 0);
     assert_int_equal(g.rounds, MEASURE_USUAL_ROUNDS);
     assert_int_equal(g.whole, 8);
+    measure_replan(&g, 1, 6 * whole + 2.5 * light); /* time ran faster than planned */
+    assert_int_equal(g.rounds, 8);
+    measure_replan(&g, 1, whole); /* nobody is dropped, nor loses its interval */
+    assert_int_equal(g.rounds, MEASURE_LEAST_ROUNDS);
+    assert_int_equal(g.whole, MEASURE_LEAST_ROUNDS);
+    assert_null(g.arms[1].dropped);
     measure_plan(&g, 1, 6 * whole + 6.5 * light, 0);
     for (int turn = 1; turn <= 6; turn++)
         measure_run(&g, 2 * turn, &(measure_hooks){roof_now(), never, NULL});
