@@ -228,17 +228,20 @@ static void let_rest(measure_group *g)
     }
 }
 
-/* As many rounds as `share` seconds buy, within the limits. */
+/* As many rounds as `share` seconds buy, within the limits: the least whole ones beside what light
+ * ones there are. */
 static void give_rounds(measure_group *g, double share)
 {
     int most = g->width > 0 ? MEASURE_MOST_ROUNDS : MEASURE_USUAL_ROUNDS;
+    int had = measure_rounds(g, false, true);
     double whole = fmax(measure_round_seconds(g, true), 1e-6);
     double light = fmax(measure_round_seconds(g, false), 1e-6);
     double spare = fmax(share - MEASURE_LEAST_ROUNDS * whole, 0);
-    g->rounds = MEASURE_LEAST_ROUNDS + (int)fmin(spare / light, most - MEASURE_LEAST_ROUNDS);
+    g->rounds =
+        MEASURE_LEAST_ROUNDS + (int)fmin(fmax(had, spare / light), most - MEASURE_LEAST_ROUNDS);
     g->whole = light < whole ? MEASURE_LEAST_ROUNDS : g->rounds;
     if (g->rounds < most || g->whole == most) return;
-    spare -= (most - MEASURE_LEAST_ROUNDS) * light; /* light rounds become whole */
+    spare = fmax(spare - (most - MEASURE_LEAST_ROUNDS) * light, 0); /* light ones become whole */
     g->whole += (int)fmin(spare / (whole - light), most - MEASURE_LEAST_ROUNDS);
 }
 

@@ -118,6 +118,9 @@ int measure_samples(const measure_group *group, const double *ns, double *to);
 /* Has every arm enough clean rounds for an interval? */
 bool measure_is_bounded(const measure_group *group);
 
+/* How many whole or light rounds were tried, or of those, with `clean`, were clean. */
+int measure_rounds(const measure_group *group, bool whole, bool clean);
+
 /* Calls of one sample of this arm. */
 int measure_calls(const measure_group *group, const measure_arm *arm);
 

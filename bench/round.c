@@ -103,8 +103,7 @@ static double time_sample(timing *t, int place, int r)
 
 /* ---- rounds --------------------------------------------------------------------------- */
 
-/* How many rounds of a kind were tried, or of those, with `clean`, were clean. */
-static int count_rounds(const measure_group *g, bool whole, bool clean)
+int measure_rounds(const measure_group *g, bool whole, bool clean)
 {
     int count = 0;
     for (int r = 0; r < g->tried; r++)
@@ -114,7 +113,7 @@ static int count_rounds(const measure_group *g, bool whole, bool clean)
 
 bool measure_is_bounded(const measure_group *g)
 {
-    return count_rounds(g, true, true) >= MEASURE_LEAST_ROUNDS;
+    return measure_rounds(g, true, true) >= MEASURE_LEAST_ROUNDS;
 }
 
 /* Is the next round a whole one? Whole rounds keep their share of the clean ones, until as many as
@@ -122,9 +121,9 @@ bool measure_is_bounded(const measure_group *g)
 static bool next_is_whole(const timing *t)
 {
     const measure_group *g = t->g;
-    int clean = count_rounds(g, true, true);
+    int clean = measure_rounds(g, true, true);
     if (t->awake == t->places) return true;
-    return clean < g->whole && count_rounds(g, true, false) < 2 * g->whole &&
+    return clean < g->whole && measure_rounds(g, true, false) < 2 * g->whole &&
            clean * g->rounds <= g->clean * g->whole;
 }
 
@@ -151,7 +150,7 @@ static void time_arms(timing *t, int r)
     measure_group *g = t->g;
     bool whole = g->round[r].whole;
     int order[MEASURE_ARMS + 1], places = whole ? t->places : t->awake;
-    order_of_round(g, count_rounds(g, whole, false), order, places);
+    order_of_round(g, measure_rounds(g, whole, false), order, places);
     for (int a = 0; a < g->arm_count; a++) g->arms[a].ns[r] = NAN;
     for (int i = 0; i < places; i++) {
         int place = order[i];

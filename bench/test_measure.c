@@ -190,6 +190,11 @@ static void a_kernel_far_behind_rests(void **state)
     assert_int_equal(g.rounds, MEASURE_LEAST_ROUNDS);
     assert_int_equal(g.whole, MEASURE_LEAST_ROUNDS);
     assert_null(g.arms[1].dropped);
+    for (int r = 0; r < 3; r++) g.round[r].cause = EVIDENCE_CLEAN;
+    g.tried = g.clean = 3; /* light ones: six whole ones still follow */
+    measure_replan(&g, 1, whole);
+    assert_int_equal(g.rounds, MEASURE_LEAST_ROUNDS + 3);
+    g.tried = g.clean = 0;
     measure_plan(&g, 1, 6 * whole + 6.5 * light, 0);
     for (int turn = 1; turn <= 6; turn++)
         measure_run(&g, 2 * turn, &(measure_hooks){roof_now(), never, NULL});
