@@ -327,7 +327,7 @@ void command_progress(const char *what, double done, double total)
     bar_shown = true;
     double elapsed =
         (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
-    double share = done / total;
+    double share = done < total ? done / total : 1; /* dirty rounds come on top */
     int filled = (int)(24 * share);
     fprintf(stderr, "\r[%.*s%.*s] %3.0f%%  %.0fs", filled, "########################", 24 - filled,
             "........................", 100 * share, elapsed);

@@ -199,13 +199,10 @@ double measure_round_seconds(const measure_group *g, bool whole)
     return seconds;
 }
 
-double measure_done_seconds(const measure_group *g)
+double measure_done_seconds(const measure_group *g, bool clean)
 {
-    double seconds = 0;
-    for (int r = 0; r < g->tried; r++)
-        if (g->round[r].cause == EVIDENCE_CLEAN)
-            seconds += measure_round_seconds(g, g->round[r].whole);
-    return seconds;
+    return measure_rounds(g, true, clean) * measure_round_seconds(g, true) +
+           measure_rounds(g, false, clean) * measure_round_seconds(g, false);
 }
 
 static double planned_seconds(const measure_group *groups, int count)

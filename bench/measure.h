@@ -127,8 +127,8 @@ int measure_calls(const measure_group *group, const measure_arm *arm);
 /* Seconds that one round of this group takes. */
 double measure_round_seconds(const measure_group *group, bool whole);
 
-/* Seconds that the clean rounds so far were planned to take. */
-double measure_done_seconds(const measure_group *group);
+/* Seconds that the rounds tried so far were planned to take, or with `clean` the clean ones. */
+double measure_done_seconds(const measure_group *group, bool clean);
 
 /* Is this arm measured, as far as is known? */
 bool measure_is_timed(const measure_arm *arm);

@@ -208,11 +208,11 @@ static struct {
     double planned, until; /* seconds; roof_now() when patience ends */
 } running;
 
-/* Planned seconds of all clean rounds so far. */
-static double done_seconds(const session *s)
+/* Planned seconds of all rounds so far, or of the clean ones. */
+static double done_seconds(const session *s, bool clean)
 {
     double done = 0;
-    for (int i = 0; i < s->group_count; i++) done += measure_done_seconds(&s->groups[i]);
+    for (int i = 0; i < s->group_count; i++) done += measure_done_seconds(&s->groups[i], clean);
     return done;
 }
 
@@ -220,7 +220,7 @@ static double done_seconds(const session *s)
  * too long. */
 static bool stop_before(const measure_group *g)
 {
-    command_progress(g->key, done_seconds(running.session), running.planned);
+    command_progress(g->key, done_seconds(running.session, false), running.planned);
     return command_interrupted() || (measure_is_bounded(g) && roof_now() > running.until);
 }
 
@@ -235,13 +235,14 @@ static void plan_again(session *s, double elapsed, double done)
 void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
 {
     measure_hooks hooks = {s->began, stop_before, keep};
-    double begin = roof_now(), before = done_seconds(s);
+    double begin = roof_now(), before = done_seconds(s, true);
     running.session = s, running.planned = planned;
     running.until = begin + patience * s->budget;
     for (int turn = 0; turn < PASSES * s->group_count && !command_interrupted(); turn++) {
         int pass = turn / s->group_count;
         measure_group *g = &s->groups[turn % s->group_count];
-        if (pass && g == s->groups) plan_again(s, roof_now() - begin, done_seconds(s) - before);
+        if (pass && g == s->groups)
+            plan_again(s, roof_now() - begin, done_seconds(s, true) - before);
         if (pass == 0 || pass == PASSES - 1) measure_roofs(s, g);
         measure_run(g, (g->rounds * (pass + 1) + PASSES - 1) / PASSES, &hooks);
     }
