@@ -10,19 +10,24 @@ static bool is_canary(const float *x)
     return bits == REF_CANARY;
 }
 
-/* Elements of the buffer outside [batch, heads, len, dim] of the view that are no longer the
- * canary. */
+/* Elements that are no longer the canary. */
+static int64_t touched(const float *x, int64_t count)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += !is_canary(&x[i]);
+    return sum;
+}
+
+/* Of those, the ones outside [batch, heads, len, dim] of the view. */
 static int64_t strays(const ref_buffer *buffer, const attn_output *view, const attn_problem *p,
                       int64_t dim)
 {
-    int64_t inside_touched = 0, touched = 0;
-    for (int64_t x = 0; x < buffer->floats; x++) touched += !is_canary(&buffer->memory[x]);
+    int64_t inside = 0;
     for (int64_t b = 0; b < p->batch; b++)
         for (int64_t h = 0; h < p->q_heads; h++)
             for (int64_t i = 0; i < p->q_len; i++)
-                for (int64_t c = 0; c < dim; c++)
-                    inside_touched += !is_canary(check_row(view, (ref_place){b, h, i}) + c);
-    return touched - inside_touched;
+                inside += touched(check_row(view, (ref_place){b, h, i}), dim);
+    return touched(buffer->memory, buffer->floats) - inside;
 }
 
 int64_t check_strays(const check *c)
