@@ -23,4 +23,7 @@ void anchor_free(anchor *a);
 anchor_reading anchor_read(anchor *a);
 double anchor_clock(const anchor *a);
 
+/* One reading of the clock in GHz: 2 x `steps` additions that wait for each other. */
+double anchor_clock_once(int64_t steps);
+
 #endif

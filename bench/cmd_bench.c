@@ -11,6 +11,7 @@
 #include "bench/journal.h"
 #include "bench/machine.h"
 #include "bench/presets.h"
+#include "bench/result_alone.h"
 #include "bench/roof.h"
 #include "bench/session.h"
 
@@ -172,6 +173,12 @@ static void print_results(const result_run *run)
     if (result_noise_floor(run) >= 0)
         printf("noise floor %.1f %%: no difference below %.1f %% between kernels is claimed\n",
                100 * result_noise_floor(run), 100 * result_smallest_effect(run));
+    alone_fit fit = result_fit(run);
+    double shared = 100 * result_shared(run, &fit);
+    if (shared >= 1)
+        printf("neighbours shared our cores in %.0f %% of the samples; attest compare allows for "
+               "it\n",
+               shared);
 }
 
 /* ---- the run -------------------------------------------------------------------------- */

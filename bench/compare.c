@@ -54,12 +54,12 @@ static bool prepare_null(stats_null *null, stats_design design)
 /* ln(new / base) for every pair that belongs together; the design says which do. */
 static stats_design pair_up(const comparison *c, const compare_cell *cell, double *differences)
 {
-    const double *base = cell->ns[COMPARE_BASE], *fresh = cell->ns[COMPARE_NEW];
+    const double *base = cell->cost[COMPARE_BASE], *fresh = cell->cost[COMPARE_NEW];
     int bases = cell->count[COMPARE_BASE], news = cell->count[COMPARE_NEW], pairs = 0;
     if (c->kind == COMPARE_CYCLES) {
         for (int i = 0; i < news; i++) {
             differences[pairs++] = log(fresh[i] / base[i]);
-            differences[pairs++] = log(fresh[i] / cell->ns[COMPARE_SHAM][i]);
+            differences[pairs++] = log(fresh[i] / cell->cost[COMPARE_SHAM][i]);
         }
         return (stats_design){news, 1, 2};
     }
@@ -68,24 +68,32 @@ static stats_design pair_up(const comparison *c, const compare_cell *cell, doubl
     return (stats_design){1, news, bases};
 }
 
+/* The median of `count` launches; `values`: room for them. */
+static double median_of(const double *launches, int count, double *values)
+{
+    memcpy(values, launches, (size_t)count * sizeof *values);
+    return stats_of(values, count).median;
+}
+
 /* One launch's interval speaks of its rounds only: from the slowest base to the fastest new, and
  * the other way. */
-static void judge_envelope(compare_cell *cell)
+static void judge_envelope(compare_cell *cell, double *values)
 {
-    double low = log(cell->least_ns[COMPARE_NEW] / cell->most_ns[COMPARE_BASE]);
-    double high = log(cell->most_ns[COMPARE_NEW] / cell->least_ns[COMPARE_BASE]);
-    cell->ratio =
-        (stats_median){.median = log(cell->median_ns[COMPARE_NEW] / cell->median_ns[COMPARE_BASE]),
-                       .low = low,
-                       .high = high,
-                       .bounded = isfinite(low) && isfinite(high)};
+    double low = log(cell->least[COMPARE_NEW] / cell->most[COMPARE_BASE]);
+    double high = log(cell->most[COMPARE_NEW] / cell->least[COMPARE_BASE]);
+    double base = median_of(cell->cost[COMPARE_BASE], cell->count[COMPARE_BASE], values);
+    double fresh = median_of(cell->cost[COMPARE_NEW], cell->count[COMPARE_NEW], values);
+    cell->ratio = (stats_median){.median = log(fresh / base),
+                                 .low = low,
+                                 .high = high,
+                                 .bounded = isfinite(low) && isfinite(high)};
 }
 
 static void judge_sham(comparison *c, compare_cell *cell, double *differences)
 {
     int count = cell->count[COMPARE_SHAM];
     for (int i = 0; i < count; i++)
-        differences[i] = log(cell->ns[COMPARE_SHAM][i] / cell->ns[COMPARE_BASE][i]);
+        differences[i] = log(cell->cost[COMPARE_SHAM][i] / cell->cost[COMPARE_BASE][i]);
     if (!prepare_null(&c->sham_null, (stats_design){count, 1, 1})) return;
     cell->sham = stats_shift(&c->sham_null, differences).median;
     cell->sham_p = two_sided(&c->sham_null, differences, least_band);
@@ -121,7 +129,7 @@ static void judge_cells(comparison *c, double *values, double *differences)
     double *adjusted = values + c->compared;
     for (int i = 0; i < c->compared; i++) {
         compare_cell *cell = &c->cells[i];
-        if (c->kind == COMPARE_FEW_LAUNCHES) judge_envelope(cell);
+        if (c->kind == COMPARE_FEW_LAUNCHES) judge_envelope(cell, differences);
         else judge_ratio(c, cell, differences);
         values[i] = cell->p;
     }
@@ -138,6 +146,8 @@ static void judge_cells(comparison *c, double *values, double *differences)
         values[i] = cell->smallest;
     }
     c->smallest = stats_quantile(values, c->compared, 0.5);
+    for (int i = 0; i < c->compared; i++) values[i] = fabs(c->cells[i].ratio.median);
+    c->apart = stats_quantile(values, c->compared, 0.5);
 }
 
 static void take_medians(comparison *c, double *values)
@@ -145,9 +155,8 @@ static void take_medians(comparison *c, double *values)
     for (int i = 0; i < c->compared; i++)
         for (int side = 0; side < COMPARE_SIDES; side++) {
             compare_cell *cell = &c->cells[i];
-            memcpy(values, cell->ns[side], (size_t)cell->count[side] * sizeof *values);
             if (cell->count[side])
-                cell->median_ns[side] = stats_of(values, cell->count[side]).median;
+                cell->median_ns[side] = median_of(cell->ns[side], cell->count[side], values);
         }
 }
 
@@ -278,7 +287,8 @@ void compare_free(comparison *c)
     if (!c) return;
     compare_free(c->second);
     for (int i = 0; i < c->cell_count; i++)
-        for (int side = 0; side < COMPARE_SIDES; side++) free(c->cells[i].ns[side]);
+        for (int side = 0; side < COMPARE_SIDES; side++)
+            free(c->cells[i].ns[side]), free(c->cells[i].cost[side]);
     free(c->cells);
     free(c->kernels);
     json_decref(c->notes);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "bench/alone.h"
 #include "bench/stats.h"
 #include "bench/verdict.h"
 
@@ -30,10 +31,10 @@ typedef struct compare_input {
 typedef struct compare_cell {
     const char *kernel, *problem; /* of the runs, which must outlive the comparison */
     int threads;
-    double *ns[COMPARE_SIDES]; /* medians of launches; cycles: of the complete ones */
+    double *ns[COMPARE_SIDES];   /* medians of launches; cycles: of the complete ones */
+    double *cost[COMPARE_SIDES]; /* what is compared of them: ns, or clock cycles alone */
     int count[COMPARE_SIDES];
-    double least_ns[COMPARE_SIDES],
-        most_ns[COMPARE_SIDES]; /* ends of the launches' own intervals */
+    double least[COMPARE_SIDES], most[COMPARE_SIDES]; /* ends of the launches' own intervals */
     const char *void_reason[COMPARE_SIDES];
     double median_ns[COMPARE_SIDES];
     stats_median ratio; /* ln(new / base) and its 95 % interval */
@@ -64,12 +65,14 @@ typedef struct compare_kernel {
 typedef struct comparison {
     compare_input input;
     compare_kind kind;
+    bool alone; /* costs are clock cycles alone, not ns */
     compare_cell *cells;
     int compared, cell_count;  /* the first `compared` cells are not left out */
     int launches;              /* of the side that has fewer */
     double floor;              /* ln; NaN without a sham */
     double band;               /* ln */
     double smallest;           /* median over cells, ln */
+    double apart;              /* median over cells of |ln ratio| */
     const char *undecided;     /* why the whole comparison is, or NULL */
     struct comparison *second; /* a second set of launches, which a regression must survive */
     json_t *notes;             /* sentences: what else differs between the sides */
@@ -103,6 +106,19 @@ int compare_exit(const comparison *c);
 
 /* Fills c->cells with the launches of c->input (compare_read.c); false if memory is short. */
 bool compare_collect(comparison *c);
+
+/* The samples of every result of every run, side by side, and what neighbours did to them. One fit
+ * serves both sides: its error is theirs in common. */
+typedef struct compare_samples {
+    alone_cell *cells; /* in the order of sides, runs and results */
+    int count;
+    bool complete; /* clock and issue rate stand beside every sample */
+    alone_fit fit;
+} compare_samples;
+
+/* False if memory is short (compare_alone.c). */
+bool compare_take_samples(const compare_input *input, compare_samples *samples);
+void compare_free_samples(compare_samples *samples);
 
 compare_kind compare_kind_of(const compare_input *input);
 

@@ -66,6 +66,17 @@ static void print_reach(const comparison *c, FILE *file)
                 c->compared);
 }
 
+static void print_costs(const comparison *c, FILE *file)
+{
+    fputs(c->alone ? "Ratios are of clock cycles on cores that nobody shares: what the clock and "
+                     "the host's other tenants did around each sample is taken out."
+                   : "Ratios are of times: clock and neighbours were not recorded around every "
+                     "sample.",
+          file);
+    if (isfinite(c->apart))
+        fprintf(file, " In the median, cells are %.1f %% apart.", percent(c->apart));
+}
+
 /* Which builds: commit, and whether the tree had changes beside it. */
 static void print_builds(const comparison *c, FILE *file)
 {
@@ -88,6 +99,7 @@ static void print_limits(const comparison *c, const char *bullet, FILE *file)
     json_t *sentence;
     fputs(bullet, file), how[c->kind](c, file), fputc('\n', file);
     if (c->compared) fputs(bullet, file), print_reach(c, file), fputc('\n', file);
+    if (c->compared) fputs(bullet, file), print_costs(c, file), fputc('\n', file);
     fputs(bullet, file), print_builds(c, file);
     json_array_foreach (c->notes, i, sentence)
         fprintf(file, "%s%s.\n", bullet, json_string_value(sentence));
@@ -308,13 +320,14 @@ json_t *compare_json(const comparison *c)
     json_t *left_out, *cells = cells_json(c, &left_out);
     json_t *second = c->second ? compare_json(c->second) : json_null();
     return json_pack(
-        "{s:i, s:s, s:s, s:s, s:i, s:i, s:O?, s:O?, s:O?, s:o, s:o, s:o, s:s, s:o, s:o, s:O, s:o, "
-        "s:o, s:o}",
-        "schema", 1, "kind", "comparison", "unit", "launch", "design", kinds[c->kind],
-        "base_launches", c->input.count[COMPARE_BASE], "new_launches", c->input.count[COMPARE_NEW],
-        "base", json_object_get(base, "tool"), "new", json_object_get(fresh, "tool"), "machine",
-        json_object_get(fresh, "machine"), "noise_floor", number(expm1(c->floor)), "band",
-        number(expm1(c->band)), "smallest_effect", number(expm1(c->smallest)), "verdict",
+        "{s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:O?, s:O?, s:O?, s:o, s:o, s:o, s:o, s:s, s:o, s:o, "
+        "s:O, s:o, s:o, s:o}",
+        "schema", 1, "kind", "comparison", "unit", "launch", "design", kinds[c->kind], "ratios_of",
+        c->alone ? "clock cycles alone" : "times", "base_launches", c->input.count[COMPARE_BASE],
+        "new_launches", c->input.count[COMPARE_NEW], "base", json_object_get(base, "tool"), "new",
+        json_object_get(fresh, "tool"), "machine", json_object_get(fresh, "machine"), "noise_floor",
+        number(expm1(c->floor)), "band", number(expm1(c->band)), "smallest_effect",
+        number(expm1(c->smallest)), "median_difference", number(expm1(c->apart)), "verdict",
         compare_verdict(c), "undecided_why", c->undecided ? json_string(c->undecided) : json_null(),
         "gate", gate_json(c), "notes", c->notes, "cells", cells, "left_out", left_out, "second_set",
         second);

@@ -7,6 +7,9 @@
 #include <time.h>
 
 #include "bench/fitness_parts.h"
+#include "bench/neighbour.h"
+
+enum { LOOKS = 200 }; /* at the cores */
 
 /* ---- others on the CPUs ---------------------------------------------------------------- */
 
@@ -81,6 +84,35 @@ static void check_others(look *l)
     system_times now = watch(l);
     report_work(l, now);
     report_steal(l, now);
+}
+
+/* Of looks at this machine's cores, the share in which somebody took issue slots of them. */
+static double shared_looks(const look *l, int looks)
+{
+    double issue[LOOKS], most = 0;
+    int shared = 0;
+    for (int i = 0; i < looks; i++) {
+        struct timespec pause = {0, (long)(l->seconds * 1e9 / looks)};
+        nanosleep(&pause, NULL);
+        neighbour_read(l->allowed_count); /* wakes the threads */
+        issue[i] = neighbour_read(l->allowed_count).issue;
+        most = fmax(most, issue[i]);
+    }
+    for (int i = 0; i < looks; i++) shared += issue[i] < 0.9 * most;
+    return (double)shared / looks;
+}
+
+static void check_neighbours(look *l)
+{
+    if (*l->root || !(l->seconds > 0)) return; /* not of this machine, or no time to look */
+    double share = shared_looks(l, LOOKS);
+    if (share >= 0.02)
+        fitness_report(
+            l,
+            (cause){FITNESS_CARE, "neighbours",
+                    "the threads of a core share its units; /proc shows nothing of it", NULL,
+                    "compare result files by attest compare: it takes them out", false},
+            "somebody else computed on our cores in %.0f %% of %d looks", 100 * share, LOOKS);
 }
 
 static double pressure(const look *l, const char *resource)
@@ -368,8 +400,10 @@ static void check_counters(look *l)
 /* ---- all ------------------------------------------------------------------------------- */
 
 void (*const fitness_checks[])(look *) = {
-    check_quota,    check_others,   check_pressure,   check_battery,      check_governor,
-    check_turbo,    check_siblings, check_swap,       check_numa,         check_clock_source,
-    check_virtual,  check_clock,    check_huge_pages, check_memory_limit, check_affinity,
-    check_counters, NULL,
+    check_quota,    check_others,       check_neighbours,
+    check_pressure, check_battery,      check_governor,
+    check_turbo,    check_siblings,     check_swap,
+    check_numa,     check_clock_source, check_virtual,
+    check_clock,    check_huge_pages,   check_memory_limit,
+    check_affinity, check_counters,     NULL,
 };

@@ -150,16 +150,22 @@ static void take_wrong(measure_group *g, const json_t *wrong)
 void journal_keep(const measure_group *g, int r)
 {
     const measure_round *round = &g->round[r];
-    json_t *samples = json_array();
     if (!journal.file) return;
-    for (int a = 0; a < g->arm_count; a++)
-        json_array_append_new(samples, isfinite(g->arms[a].ns[r]) ? json_real(g->arms[a].ns[r])
-                                                                  : json_null());
-    json_t *line = json_pack(
-        "{s:i, s:i, s:i, s:b, s:f, s:[f,f,f], s:f, s:o, s:o}", "group", (int)(g - journal.groups),
-        "round", r, "cause", (int)round->cause, "whole", round->whole, "at_s", round->at_s,
-        "anchors", round->anchors.clock_ghz, round->anchors.fma_gflops, round->anchors.triad_gbps,
-        "sham", g->sham_ns[r], "ns", samples, "wrong", wrong_json(g));
+    json_t *samples = json_array(), *around = json_array();
+    for (int a = 0; a < g->arm_count; a++) {
+        const measure_arm *arm = &g->arms[a];
+        bool rested = isnan(arm->ns[r]);
+        json_array_append_new(samples, rested ? json_null() : json_real(arm->ns[r]));
+        json_array_append_new(
+            around, rested ? json_null()
+                           : json_pack("[f,f]", arm->around[r].issue, arm->around[r].clock_ghz));
+    }
+    json_t *line =
+        json_pack("{s:i, s:i, s:i, s:b, s:f, s:[f,f,f], s:f, s:o, s:o, s:o}", "group",
+                  (int)(g - journal.groups), "round", r, "cause", (int)round->cause, "whole",
+                  round->whole, "at_s", round->at_s, "anchors", round->anchors.clock_ghz,
+                  round->anchors.fma_gflops, round->anchors.triad_gbps, "sham", g->sham_ns[r], "ns",
+                  samples, "around", around, "wrong", wrong_json(g));
     if (write_line(line) || journal.failed) return;
     journal.failed = true;
     command_error("cannot write %s: %s; measuring goes on, but a kill would lose it", journal.path,
@@ -221,6 +227,12 @@ static bool take_plan(measure_group *g, const json_t *plan)
     return true;
 }
 
+static double number_at(const json_t *list, int at)
+{
+    const json_t *value = json_array_get(list, (size_t)at);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
 static bool take_round(session *s, const json_t *line)
 {
     int group, r, cause;
@@ -239,10 +251,12 @@ static bool take_round(session *s, const json_t *line)
     round.cause = (evidence_cause)cause;
     round.whole = json_is_true(json_object_get(line, "whole"));
     g->round[r] = round, g->sham_ns[r] = sham;
-    for (int a = 0; a < g->arm_count; a++)
-        g->arms[a].ns[r] = json_is_number(json_array_get(samples, (size_t)a))
-                               ? json_number_value(json_array_get(samples, (size_t)a))
-                               : NAN;
+    for (int a = 0; a < g->arm_count; a++) {
+        measure_arm *arm = &g->arms[a];
+        const json_t *pair = json_array_get(json_object_get(line, "around"), (size_t)a);
+        arm->ns[r] = number_at(samples, a);
+        arm->around[r] = (neighbour_reading){number_at(pair, 0), number_at(pair, 1)};
+    }
     g->tried++, g->clean += round.cause == EVIDENCE_CLEAN;
     take_wrong(g, json_object_get(line, "wrong"));
     s->began = roof_now() - round.at_s;

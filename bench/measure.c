@@ -11,47 +11,51 @@
 
 static const double sample_seconds = 2e-3; /* the shortest sample; the clock resolves 1e-5 of it */
 static const double far_behind = 4;        /* times the fastest arm's time: such an arm rests */
+static const double least_share = 2. / 3;  /* of a budget, for the least rounds, if dear arms go */
+static const double dear = 10;             /* times the mean cost of an arm */
 
 /* ---- inputs to check on ---------------------------------------------------------------- */
 
-/* The inputs that will be timed, and those of the probe: the same for all arms of a group. */
+/* The inputs that will be timed, and those of the probe: the same for all arms of a group, each
+ * made when the first arm needs it. */
 typedef struct check_inputs {
-    ref_inputs *timed, *probe; /* probe: made when the first arm needs it */
-    verify_case probe_case;
+    ref_inputs *timed, *probe;
+    verify_case timed_case, probe_case;
     uint64_t probe_hash;
 } check_inputs;
 
-static check_inputs inputs_of(const measure_group *g, bool fit)
+static check_inputs inputs_of(const measure_group *g)
 {
     const attn_problem *p = &g->problem;
-    verify_case probe = {*p, REF_GATHER, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, g->seed};
-    if (ref_probe_refuses(p, REF_GATHER)) probe.inputs = REF_UNIFORM;
-    check_inputs x = {.probe_case = probe};
-    if (fit) x.timed = ref_inputs_new(p, REF_GAUSS, REF_HEADS_FIRST, g->seed);
+    check_inputs x = {
+        .timed_case = {*p, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, g->seed},
+        .probe_case = {*p, REF_GATHER, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, g->seed},
+    };
+    if (ref_probe_refuses(p, REF_GATHER)) x.probe_case.inputs = REF_UNIFORM;
     return x;
 }
 
+static ref_inputs *make(const verify_case *c)
+{
+    return ref_inputs_new(&c->problem, c->inputs, c->layout, c->seed);
+}
+
+static bool make_timed(check_inputs *x) { return x->timed || (x->timed = make(&x->timed_case)); }
+
 static bool make_probe(check_inputs *x)
 {
-    const verify_case *c = &x->probe_case;
     if (x->probe) return true;
-    x->probe = ref_inputs_new(&c->problem, c->inputs, c->layout, c->seed);
-    if (x->probe) x->probe_hash = ref_inputs_hash(x->probe);
+    if ((x->probe = make(&x->probe_case))) x->probe_hash = ref_inputs_hash(x->probe);
     return x->probe;
 }
 
 int64_t measure_judged_rows(const attn_problem *p)
 {
     double work = (double)p->kv_len * (double)(p->qk_dim + p->v_dim);
-    return (int64_t)fmin(64, fmax(4, 0x1p21 / work));
+    return (int64_t)fmin(64, fmax(8, 0x1p22 / work));
 }
 
 /* ---- one arm -------------------------------------------------------------------------- */
-
-static verify_case timed_case(const measure_group *g)
-{
-    return (verify_case){g->problem, REF_GAUSS, REF_HEADS_FIRST, VERIFY_HEAP_PLACE, g->seed};
-}
 
 /* Runs `calls` calls; returns seconds, or a negative number if the kernel refused. */
 static double run_calls(const measure_group *g, const measure_arm *arm, const ref_inputs *in,
@@ -73,6 +77,8 @@ static void *new_scratch(int64_t bytes)
 {
     return aligned_alloc(4096, (size_t)bytes / 4096 * 4096 + 4096);
 }
+
+static const char no_inputs[] = "no memory for the inputs";
 
 static verify_report failure(const char *reason)
 {
@@ -97,7 +103,7 @@ static bool probed_before(const measure_group *g, const measure_arm *arm,
 static verify_report check_by_probe(const measure_group *g, measure_arm *arm, check_inputs *x,
                                     void *scratch)
 {
-    if (!make_probe(x)) return failure("no memory for the inputs");
+    if (!make_probe(x)) return failure(no_inputs);
     ref_poison_outputs(x->probe);
     arm->call_seconds = run_calls(g, arm, x->probe, scratch, 1);
     if (arm->call_seconds < 0) return failure("the kernel did not run");
@@ -111,37 +117,47 @@ static verify_report check_by_probe(const measure_group *g, measure_arm *arm, ch
 static void prepare_arm(measure_group *g, measure_arm *arm, const measure_group *before,
                         check_inputs *x)
 {
-    verify_case timed = timed_case(g);
     void *scratch = new_scratch(scratch_bytes(g, arm));
     if (!scratch) {
         arm->verdict = failure("scratch could not be allocated");
         return;
     }
     if (!probed_before(g, arm, before)) arm->verdict = check_by_probe(g, arm, x, scratch);
-    else {
+    else if (make_timed(x)) {
         arm->verdict.status = VERIFY_PASS;
         arm->call_seconds = run_calls(g, arm, x->timed, scratch, 1);
-    }
+    } else arm->verdict = failure(no_inputs);
     arm->unseen = arm->call_seconds >= measure_long_call && !g->all_first;
+    if (arm->verdict.status == VERIFY_PASS && !arm->unseen && !make_timed(x))
+        arm->verdict = failure(no_inputs);
     if (arm->verdict.status == VERIFY_PASS && !arm->unseen) {
         ref_poison_outputs(x->timed);
         double again = run_calls(g, arm, x->timed, scratch, 1); /* the first paid for fresh pages */
         arm->call_seconds = fmin(arm->call_seconds, again);
         arm->verdict =
-            verify_outputs(arm->kernel, &timed, x->timed, measure_judged_rows(&g->problem));
+            verify_outputs(arm->kernel, &x->timed_case, x->timed, measure_judged_rows(&g->problem));
     }
     free(scratch);
+}
+
+/* Only with masks, biases, lengths and offsets do the inputs say which pairs are visible. */
+static double visible_pairs(const attn_problem *p, check_inputs *x)
+{
+    bool told = p->has_mask || p->has_bias || p->has_kv_lens || p->has_q_offsets;
+    if (!told) return (double)attn_visible_pairs(p);
+    return make_timed(x) ? (double)ref_visible_pairs(p, &x->timed->tensors) : 0;
 }
 
 void measure_prepare(measure_group *g, const measure_group *before, int64_t memory)
 {
     attn_problem_print(&g->problem, g->key, sizeof g->key);
     int64_t inputs = ref_inputs_bytes(&g->problem);
-    check_inputs in = inputs_of(g, inputs < memory / 2);
+    bool fit = inputs < memory / 2;
+    check_inputs in = inputs_of(g);
     g->sham = -1;
-    if (in.timed)
-        g->flops = 2.0 * (double)(g->problem.qk_dim + g->problem.v_dim) *
-                   (double)ref_visible_pairs(&g->problem, &in.timed->tensors);
+    if (fit)
+        g->flops =
+            2.0 * (double)(g->problem.qk_dim + g->problem.v_dim) * visible_pairs(&g->problem, &in);
     for (int a = 0; a < g->arm_count; a++) {
         measure_arm *arm = &g->arms[a];
         if (!arm->dropped) arm->dropped = attn_supports(arm->kernel, &g->problem);
@@ -149,7 +165,7 @@ void measure_prepare(measure_group *g, const measure_group *before, int64_t memo
         if (arm->dropped) continue;
         int64_t scratch = scratch_bytes(g, arm);
         arm->scratch_bytes = arm->kernel->scratch_bytes(&g->problem);
-        if (!in.timed || scratch > memory - 2 * inputs) {
+        if (!fit || scratch > memory - 2 * inputs) {
             snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
                      "needs %lld bytes, and %lld are available",
                      (long long)(2 * (double)inputs + (double)scratch < 0x1p62
@@ -205,14 +221,16 @@ double measure_done_seconds(const measure_group *g, bool clean)
            measure_rounds(g, false, clean) * measure_round_seconds(g, false);
 }
 
+double measure_planned_seconds(const measure_group *g)
+{
+    return g->whole * measure_round_seconds(g, true) +
+           (g->rounds - g->whole) * measure_round_seconds(g, false);
+}
+
 static double planned_seconds(const measure_group *groups, int count)
 {
     double seconds = 0;
-    for (int i = 0; i < count; i++) {
-        const measure_group *g = &groups[i];
-        seconds += g->whole * measure_round_seconds(g, true) +
-                   (g->rounds - g->whole) * measure_round_seconds(g, false);
-    }
+    for (int i = 0; i < count; i++) seconds += measure_planned_seconds(&groups[i]);
     return seconds;
 }
 
@@ -247,18 +265,24 @@ static void give_all(measure_group *groups, int count, double share)
     for (int i = 0; i < count; i++) give_rounds(&groups[i], share);
 }
 
-static measure_arm *dearest_arm(measure_group *groups, int count)
+/* The arm that is to be dropped next, with the least rounds planned, or NULL: the dearest, if the
+ * rounds do not fit, or if they leave little and it costs far more than the others. Six rounds make
+ * an interval, but on a shared host a median of thirty moves half as much from run to run. */
+static measure_arm *arm_to_drop(measure_group *groups, int count, double seconds)
 {
     measure_arm *dearest = NULL;
-    double most = 0;
+    double most = 0, sum = 0, least = planned_seconds(groups, count);
+    int arms = 0;
     for (int i = 0; i < count; i++)
         for (int a = 0; a < groups[i].arm_count; a++) {
             measure_arm *arm = &groups[i].arms[a];
+            if (!measure_is_timed(arm)) continue;
             double cost = sample_cost(&groups[i], arm);
-            if (measure_is_timed(arm) && a != groups[i].sham && cost > most)
-                dearest = arm, most = cost;
+            sum += cost, arms++;
+            if (a != groups[i].sham && cost > most) dearest = arm, most = cost;
         }
-    return dearest;
+    if (least > seconds) return dearest;
+    return least > least_share * seconds && most * arms > dear * sum ? dearest : NULL;
 }
 
 double measure_replan(measure_group *groups, int count, double seconds)
@@ -281,14 +305,12 @@ double measure_plan(measure_group *groups, int count, double seconds, int fixed_
         return planned_seconds(groups, count);
     }
     for (int i = 0; i < count; i++) let_rest(&groups[i]);
-    measure_arm *dearest;
-    for (give_all(groups, count, 0); planned_seconds(groups, count) > seconds;
-         give_all(groups, count, 0)) {
-        if (!(dearest = dearest_arm(groups, count))) break;
-        snprintf(dearest->verdict.reason, sizeof dearest->verdict.reason,
+    give_all(groups, count, 0);
+    for (measure_arm *arm; (arm = arm_to_drop(groups, count, seconds));) {
+        snprintf(arm->verdict.reason, sizeof arm->verdict.reason,
                  "too slow for the budget: one call takes %.2g s; raise --budget",
-                 dearest->call_seconds);
-        dearest->dropped = dearest->verdict.reason;
+                 arm->call_seconds);
+        arm->dropped = arm->verdict.reason;
     }
     return measure_replan(groups, count, seconds);
 }

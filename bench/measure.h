@@ -10,6 +10,7 @@
 
 #include "bench/anchor.h"
 #include "bench/evidence.h"
+#include "bench/neighbour.h"
 #include "kernels/attention.h"
 #include "verify/verify.h"
 
@@ -32,6 +33,7 @@ typedef struct measure_arm {
     int64_t scratch_bytes;     /* per thread, as the kernel asks */
     double ns[MEASURE_TRIES];  /* per call, one per round, dirty ones included; NaN = rested */
     int checked;               /* timed samples whose last call was judged */
+    neighbour_reading around[MEASURE_TRIES]; /* beside ns: mean of before and after the sample */
 } measure_arm;
 
 /* What stood around one round. */
@@ -66,6 +68,7 @@ typedef struct measure_group {
     double sham_ns[MEASURE_TRIES];
     measure_round round[MEASURE_TRIES];
     measure_cost cost;
+    double setup_s;   /* what it took to begin the last turn: inputs, scratch, anchors */
     double read_gbps; /* of a buffer as large as Q, K, V and O, measured around the rounds */
 } measure_group;
 
@@ -76,7 +79,7 @@ typedef struct measure_hooks {
     void (*keep)(const measure_group *, int round); /* told after each, or NULL */
 } measure_hooks;
 
-/* Rows judged at once by the bound on inputs that are timed: 64, down to 4 where a row takes the
+/* Rows judged at once by the bound on inputs that are timed: 64, down to 8 where a row takes the
  * reference long. */
 int64_t measure_judged_rows(const attn_problem *problem);
 
@@ -93,9 +96,10 @@ static const double measure_long_call = 0.002;
 void measure_prepare(measure_group *group, const measure_group *before, int64_t memory);
 
 /* Divides `seconds` over the groups: MEASURE_LEAST_ROUNDS whole rounds for each, then rounds in
- * which arms rest, then more whole ones; arms are dropped that cannot have the least.
- * fixed_rounds > 0 sets the rounds instead, and so does a width: all whole. Returns the planned
- * seconds. */
+ * which arms rest, then more whole ones. Arms are dropped, the dearest first, until all others can
+ * have the least; and those that cost ten times the mean until a third of the budget is left for
+ * more rounds. fixed_rounds > 0 sets the rounds instead, and so does a width: all whole. Returns
+ * the planned seconds. */
 double measure_plan(measure_group *groups, int count, double seconds, int fixed_rounds);
 
 /* Divides `seconds` anew, as planned seconds of the whole run, between its rounds; drops no arm. */
@@ -126,6 +130,9 @@ int measure_calls(const measure_group *group, const measure_arm *arm);
 
 /* Seconds that one round of this group takes. */
 double measure_round_seconds(const measure_group *group, bool whole);
+
+/* Seconds that all rounds of this group are planned to take. */
+double measure_planned_seconds(const measure_group *group);
 
 /* Seconds that the rounds tried so far were planned to take, or with `clean` the clean ones. */
 double measure_done_seconds(const measure_group *group, bool clean);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/result_alone.h"
 #include "bench/stats.h"
 #include "bench/version.h"
 
@@ -193,8 +194,8 @@ static json_t *causes_json(const measure_group *g, const measure_arm *arm)
     return causes;
 }
 
-static void add_timing(json_t *entry, const result_run *run, const measure_group *g,
-                       const measure_arm *arm)
+static void add_timing(json_t *entry, const result_run *run, const alone_fit *fit,
+                       const measure_group *g, const measure_arm *arm)
 {
     result_line line = result_of(run, g, arm);
     double samples[MEASURE_TRIES];
@@ -218,13 +219,15 @@ static void add_timing(json_t *entry, const result_run *run, const measure_group
         json_object_set_new(entry, numbers[i].name, number(numbers[i].value));
     json_object_set_new(entry, "samples", numbers_json(samples, count));
     if (arm->rests) json_object_set_new(entry, "sample_rounds", awake_rounds_json(g, arm));
+    result_add_alone(entry, fit, g, arm);
     if (g->sham < 0 || arm != &g->arms[g->sham]) return;
     count = measure_samples(g, g->sham_ns, samples);
     json_object_set_new(entry, "sham_samples", numbers_json(samples, count));
     add_rounds(entry, g);
 }
 
-static json_t *arm_json(const result_run *run, const measure_group *g, const measure_arm *arm)
+static json_t *arm_json(const result_run *run, const alone_fit *fit, const measure_group *g,
+                        const measure_arm *arm)
 {
     const verify_report *v = &arm->verdict;
     bool verified = v->status == VERIFY_PASS;
@@ -241,7 +244,7 @@ static json_t *arm_json(const result_run *run, const measure_group *g, const mea
         "rounds", measure_samples(g, arm->ns, NULL), "dirty", dirty_rounds(g, arm), "dirty_causes",
         causes_json(g, arm), "calls_per_sample", measure_calls(g, arm), "checked_samples",
         arm->checked);
-    if (verified) add_timing(entry, run, g, arm);
+    if (verified) add_timing(entry, run, fit, g, arm);
     return entry;
 }
 
@@ -265,14 +268,14 @@ const char *result_skipped(const measure_group *g, const measure_arm *arm)
     return "the host is busy: every round that it took part in was disturbed";
 }
 
-static json_t *results_json(const result_run *run)
+static json_t *results_json(const result_run *run, const alone_fit *fit)
 {
     json_t *list = json_array();
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count && g->tried > 0; a++)
             if (result_is_timed(g, &g->arms[a]) || result_is_void(&g->arms[a]))
-                json_array_append_new(list, arm_json(run, g, &g->arms[a]));
+                json_array_append_new(list, arm_json(run, fit, g, &g->arms[a]));
     }
     return list;
 }
@@ -353,14 +356,16 @@ json_t *result_json(const result_run *run)
     json_t *argv = json_array(), *reads, *peaks = roofs_json(run, &reads);
     for (int i = 0; i < run->argc; i++) json_array_append_new(argv, json_string(run->argv[i]));
     double floor = result_noise_floor(run);
+    alone_fit fit = result_fit(run);
     json_t *roofs = run->roofs ? json_incref(run->roofs) : json_null();
-    return json_pack(
-        "{s:i, s:o, s:o, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:f, s:o, s:o, s:o, "
-        "s:o, s:o, s:o}",
-        "schema", 1, "tool", result_tool(), "date", result_date(), "machine", run->machine, "argv",
-        argv, "preset", text_or_null(run->preset), "seed", (json_int_t)run->seed, "elapsed_s",
-        number(run->seconds), "interrupted", run->interrupted, "verdict", result_verdict(run),
-        "noise_floor", floor < 0 ? json_null() : json_real(floor), "smallest_effect",
-        result_smallest_effect(run), "overhead", overhead_json(run), "roofs", roofs, "peaks", peaks,
-        "read_gbps", reads, "results", results_json(run), "skipped", skipped_json(run));
+    return json_pack("{s:i, s:o, s:o, s:O, s:o, s:o, s:I, s:o, s:b, s:s, s:o, s:f, s:o, s:o, s:o, "
+                     "s:o, s:o, s:o, s:o}",
+                     "schema", 1, "tool", result_tool(), "date", result_date(), "machine",
+                     run->machine, "argv", argv, "preset", text_or_null(run->preset), "seed",
+                     (json_int_t)run->seed, "elapsed_s", number(run->seconds), "interrupted",
+                     run->interrupted, "verdict", result_verdict(run), "noise_floor",
+                     floor < 0 ? json_null() : json_real(floor), "smallest_effect",
+                     result_smallest_effect(run), "overhead", overhead_json(run), "neighbours",
+                     result_neighbours(run, &fit), "roofs", roofs, "peaks", peaks, "read_gbps",
+                     reads, "results", results_json(run, &fit), "skipped", skipped_json(run));
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "bench/measure.h"
+#include "bench/neighbour.h"
 #include "bench/roof.h"
 #include "bench/stats.h"
 
@@ -81,9 +82,14 @@ static bool is_due(const measure_group *g, const measure_arm *arm, int r)
     return arm->checked == 1 && arm->unseen && late;
 }
 
-/* A sample of one arm in round r, in nanoseconds per call. Checked at random while that costs
- * little, and when it is due. */
-static double time_sample(timing *t, int place, int r)
+typedef struct sample {
+    double ns; /* per call */
+    neighbour_reading around;
+} sample;
+
+/* A sample of one arm in round r, with what the cores gave around it. Checked at random while that
+ * costs little, and when it is due. */
+static sample time_sample(timing *t, int place, int r)
 {
     measure_group *g = t->g;
     measure_arm *arm = &g->arms[t->arm[place]];
@@ -95,10 +101,17 @@ static double time_sample(timing *t, int place, int r)
     g->cost.checks_s += roof_now() - begin;
     int calls = measure_calls(g, arm);
     if (g->calls > 1) time_calls(t, arm->kernel, 1); /* caches forget the others */
+    double warm = roof_now();
+    neighbour_reading before = neighbour_read(g->threads);
+    double call = roof_now();
     double seconds = time_calls(t, arm->kernel, calls), end = roof_now();
+    neighbour_reading after = neighbour_read(g->threads);
+    g->cost.anchors_s += call - warm + roof_now() - end;
+    end = roof_now();
     if (checked) judge_sample(t, arm);
     g->cost.checks_s += roof_now() - end;
-    return seconds * 1e9 / calls;
+    return (sample){seconds * 1e9 / calls,
+                    {(before.issue + after.issue) / 2, (before.clock_ghz + after.clock_ghz) / 2}};
 }
 
 /* ---- rounds --------------------------------------------------------------------------- */
@@ -153,12 +166,14 @@ static void time_arms(timing *t, int r)
     order_of_round(g, measure_rounds(g, whole, false), order, places);
     for (int a = 0; a < g->arm_count; a++) g->arms[a].ns[r] = NAN;
     for (int i = 0; i < places; i++) {
-        int place = order[i];
-        double begin = roof_now(), checks = g->cost.checks_s;
-        double ns = time_sample(t, place, r);
-        double spent = roof_now() - begin - (g->cost.checks_s - checks);
-        *(t->sham[place] ? &g->cost.sham_s : &g->cost.timed_s) += spent;
-        (t->sham[place] ? g->sham_ns : g->arms[t->arm[place]].ns)[r] = ns;
+        measure_arm *arm = &g->arms[t->arm[order[i]]];
+        bool sham = t->sham[order[i]];
+        double begin = roof_now(), aside = g->cost.checks_s + g->cost.anchors_s;
+        sample s = time_sample(t, order[i], r);
+        double spent = roof_now() - begin - (g->cost.checks_s + g->cost.anchors_s - aside);
+        *(sham ? &g->cost.sham_s : &g->cost.timed_s) += spent;
+        if (sham) g->sham_ns[r] = s.ns;
+        else arm->ns[r] = s.ns, arm->around[r] = s.around;
     }
 }
 
@@ -257,7 +272,9 @@ void measure_run(measure_group *g, int clean, const measure_hooks *hooks)
 {
     timing t;
     if (is_over(g, clean)) return;
+    double begin = roof_now();
     bool ready = start_timing(g, &t);
+    g->setup_s = roof_now() - begin;
     while (ready && !is_over(g, clean) && !hooks->stop(g)) {
         time_round(&t, g->tried, hooks->began);
         g->tried++;

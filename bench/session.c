@@ -1,6 +1,6 @@
-/* session.c: checks, roofs and rounds of all groups. The groups take turns, a few rounds at a time:
- * a shared machine is faster for one minute and slower for the next, and each group should see
- * both. */
+/* session.c: checks, roofs and rounds of all groups. The groups take turns, a round at a time where
+ * that is cheap: a shared machine is faster for one second and slower for the next, and rounds that
+ * follow each other tell little more than one of them. */
 #include "bench/session.h"
 
 #include <math.h>
@@ -12,7 +12,9 @@
 #include "bench/machine.h"
 #include "bench/roof.h"
 
-enum { PASSES = MEASURE_LEAST_ROUNDS }; /* how often every group has its turn */
+enum { PASSES = MEASURE_USUAL_ROUNDS }; /* how often a group may have its turn */
+static const double worth_setup =
+    5; /* seconds of rounds that a turn has, in those it takes to begin */
 static const double patience = 1.25; /* times the budget, on a host where many rounds are dirty */
 
 /* ---- roofs ---------------------------------------------------------------------------- */
@@ -232,6 +234,16 @@ static void plan_again(session *s, double elapsed, double done)
         running.planned = measure_replan(s->groups, s->group_count, s->budget * done / elapsed);
 }
 
+/* How many rounds of this group should be clean after this pass. A turn that would be short beside
+ * its own setup is left to a later pass. */
+static int rounds_due(const measure_group *g, int pass)
+{
+    int due = (g->rounds * (pass + 1) + PASSES - 1) / PASSES;
+    double usual = measure_planned_seconds(g) / g->rounds;
+    bool waits = pass + 1 < PASSES && (due - g->clean) * usual < worth_setup * g->setup_s;
+    return waits ? g->clean : due;
+}
+
 void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
 {
     measure_hooks hooks = {s->began, stop_before, keep};
@@ -244,7 +256,7 @@ void session_measure(session *s, double planned, void (*keep)(const measure_grou
         if (pass && g == s->groups)
             plan_again(s, roof_now() - begin, done_seconds(s, true) - before);
         if (pass == 0 || pass == PASSES - 1) measure_roofs(s, g);
-        measure_run(g, (g->rounds * (pass + 1) + PASSES - 1) / PASSES, &hooks);
+        measure_run(g, rounds_due(g, pass), &hooks);
     }
     command_progress_end();
 }

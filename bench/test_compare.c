@@ -203,9 +203,59 @@ static void planted_is_found(void **state)
     }
 }
 
+/* A run in which neighbours share the core in `busy` of nine samples: these have half of the issue
+ * slots, and take 2^0.6 times as long. */
+static json_t *shared_launch(int busy)
+{
+    json_t *results = json_array();
+    for (int cell = 0; cell < CELLS; cell++) {
+        char problem[16];
+        json_t *samples = json_array(), *issue = json_array(), *clocks = json_array();
+        for (int i = 0; i < 9; i++) {
+            double left = i < busy ? 0.5 : 1, ns = 1e6 * pow(left, -0.6) * exp(0.1 * calm());
+            json_array_append_new(samples, json_real(ns));
+            json_array_append_new(issue, json_real(7 * left));
+            json_array_append_new(clocks, json_real(3));
+        }
+        double median = 1e6 * (busy > 4 ? pow(0.5, -0.6) : 1);
+        snprintf(problem, sizeof problem, "q%dd8", cell + 1);
+        json_array_append_new(
+            results, json_pack("{s:s, s:s, s:s, s:i, s:b, s:f, s:i, s:i, s:o, s:o, s:o}", "kernel",
+                               "flash_x", "isa", "x", "problem", problem, "threads", 1, "verified",
+                               1, "median_ns", median, "rounds", 9, "dirty", 0, "samples", samples,
+                               "issue_per_clock", issue, "clocks_ghz", clocks));
+    }
+    return json_pack("{s:i, s:s, s:o}", "schema", 1, "verdict", "valid", "results", results);
+}
+
+/* Both sides are equal; during new a neighbour was there for most of the time. */
+static void neighbours_are_no_regression(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        json_t *base = shared_launch(3), *fresh = shared_launch(7);
+        json_t *last = json_array_get(json_object_get(fresh, "results"), CELLS - 1);
+        if (!known) json_object_del(last, "issue_per_clock");
+        const json_t *sides[] = {base, fresh};
+        comparison *c = compare_judge((compare_input){{&sides[0], &sides[1]}, {1, 1}}, 5);
+        assert_non_null(c);
+        assert_int_equal(c->compared, CELLS);
+        assert_int_equal(c->alone, known);
+        for (int i = 0; i < CELLS; i++) {
+            assert_float_equal(c->cells[i].ratio.median, known ? 0 : 0.6 * log(2), 0.005);
+            assert_float_equal(c->cells[i].median_ns[COMPARE_NEW], 1e6 * pow(2, 0.6), 1);
+        }
+        assert_float_equal(c->apart, known ? 0 : 0.6 * log(2), 0.005);
+        compare_free(c);
+        json_decref(base);
+        json_decref(fresh);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(neighbours_are_no_regression),
         cmocka_unit_test(nothing_changed),
         cmocka_unit_test(p_counts_cells_and_kernels),
         cmocka_unit_test(planted_is_found),

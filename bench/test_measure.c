@@ -71,6 +71,8 @@ static void right_kernels_are_timed(void **state)
     assert_true(g->round[0].anchors.clock_ghz > 0.01);
     assert_true(g->round[0].anchors.fma_gflops > 0.01);
     assert_true(g->round[0].anchors.triad_gbps > 0.01);
+    assert_true(g->arms[0].around[0].issue > 0.01);
+    assert_true(g->arms[0].around[0].clock_ghz > 0.01);
 }
 
 static void a_cached_answer_is_void(void **state)

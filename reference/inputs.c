@@ -318,17 +318,31 @@ static uint64_t mix(uint64_t hash, uint64_t word)
     return (hash ^ word) * UINT64_C(0x100000001b3) + (hash >> 29);
 }
 
+enum { LANES = 8 };
+
 /* Every eighth word goes into one of eight hashes, which do not wait for each other. */
+static void hash_block(const char *data, size_t words, uint64_t lane[LANES])
+{
+    uint64_t own[LANES];
+    uint32_t word[LANES];
+    size_t at = 0;
+    memcpy(own, lane, sizeof own);
+    for (; at + LANES <= words; at += LANES) {
+        memcpy(word, data + 4 * at, sizeof word);
+        for (int l = 0; l < LANES; l++) own[l] = mix(own[l], word[l]);
+    }
+    memcpy(word, data + 4 * at, 4 * (words - at));
+    for (size_t l = 0; l < words - at; l++) own[l] = mix(own[l], word[l]);
+    memcpy(lane, own, sizeof own);
+}
+
 uint64_t ref_inputs_hash(const ref_inputs *in)
 {
-    uint64_t hash = 0, lane[8] = {0};
+    uint64_t hash = 0, lane[LANES] = {0};
     for (int i = 0; i < in->block_count; i++)
-        for (size_t x = 0; !in->blocks[i].output && x + 4 <= in->blocks[i].bytes; x += 4) {
-            uint32_t word;
-            memcpy(&word, (const char *)in->blocks[i].data + x, sizeof word);
-            lane[x / 4 % 8] = mix(lane[x / 4 % 8], word);
-        }
-    for (int l = 0; l < 8; l++) hash = mix(hash, lane[l]);
+        if (!in->blocks[i].output && in->blocks[i].bytes >= 4)
+            hash_block(in->blocks[i].data, in->blocks[i].bytes / 4, lane);
+    for (int l = 0; l < LANES; l++) hash = mix(hash, lane[l]);
     return hash;
 }
 

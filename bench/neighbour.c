@@ -1,0 +1,45 @@
+/* neighbour.c: no-ops against the clock. */
+#include "bench/neighbour.h"
+
+#include <math.h>
+
+#include "bench/anchor.h"
+#include "bench/roof.h"
+
+enum { REPEATS = 3, STEPS = 4000, BLOCKS = 250, NOPS_IN_BLOCK = 64 };
+
+#define EIGHT_NOPS "nop\n nop\n nop\n nop\n nop\n nop\n nop\n nop\n"
+
+/* Seconds of BLOCKS x 64 instructions that wait for nothing and need no unit of the core. */
+static double seconds_of_nops(void)
+{
+    double begin = roof_now();
+    for (int b = 0; b < BLOCKS; b++)
+        __asm__ volatile(EIGHT_NOPS EIGHT_NOPS EIGHT_NOPS EIGHT_NOPS EIGHT_NOPS EIGHT_NOPS
+                             EIGHT_NOPS EIGHT_NOPS);
+    return roof_now() - begin;
+}
+
+/* On this thread's core. The clock is the best of a few readings: one that was interrupted would
+ * make the core seem wide. */
+static neighbour_reading read_here(void)
+{
+    double seconds = 0, clock_ghz = 0;
+    for (int r = 0; r < REPEATS; r++) {
+        clock_ghz = fmax(clock_ghz, anchor_clock_once(STEPS));
+        seconds += seconds_of_nops();
+    }
+    double nops = (double)REPEATS * BLOCKS * NOPS_IN_BLOCK;
+    return (neighbour_reading){1e-9 * nops / seconds / clock_ghz, clock_ghz};
+}
+
+neighbour_reading neighbour_read(int threads)
+{
+    double issue = 0, clock_ghz = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : issue, clock_ghz)
+    {
+        neighbour_reading here = read_here();
+        issue += here.issue, clock_ghz += here.clock_ghz;
+    }
+    return (neighbour_reading){issue / threads, clock_ghz / threads};
+}

@@ -1,0 +1,25 @@
+/* result_alone.h: what clock and neighbours did around the samples, for the result file. */
+#ifndef BENCH_RESULT_ALONE_H
+#define BENCH_RESULT_ALONE_H
+
+#include "bench/alone.h"
+#include "bench/result.h"
+
+/* Fits all timed arms of a run; an empty fit if memory is short. */
+alone_fit result_fit(const result_run *run);
+
+/* Adds to the entry of a timed arm: "issue_per_clock" and "clocks_ghz", a number for every one of
+ * its samples, and "alone_cycles" with "alone_low" and "alone_high" (null where they are not
+ * known). */
+void result_add_alone(json_t *entry, const alone_fit *fit, const measure_group *group,
+                      const measure_arm *arm);
+
+/* The share of a run's samples whose cores were left less than 90 % of their issue slots; NaN
+ * without a sample. */
+double result_shared(const result_run *run, const alone_fit *fit);
+
+/* {"issue_per_clock": of cores that nobody shares, "shared": result_shared(), "exponents": [{"isa",
+ * "threads", "exponent", "low", "high", "pairs", "used"}]}. New reference. */
+json_t *result_neighbours(const result_run *run, const alone_fit *fit);
+
+#endif
