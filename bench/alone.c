@@ -91,7 +91,7 @@ bool alone_fit_cells(const alone_cell *cells, int count, alone_fit *fit)
 
 bool alone_is_used(const alone_exponent *e)
 {
-    return e->pairs > 0 && e->fit.bounded && (e->fit.low > 0 || e->fit.high < 0);
+    return e->pairs > 0 && e->fit.bounded && e->fit.high < 0;
 }
 
 stats_median alone_cycles(const alone_fit *fit, const alone_cell *cell)

@@ -6,7 +6,7 @@
  * rate that they leave: cycles ~ issue^exponent, with an exponent of its own for every ISA and
  * number of threads (a kernel that waits for its own results loses less than one that fills the
  * core). It is fitted within the samples of one kernel on one problem in one process, so that
- * nothing but the neighbours differs, and used only where its interval excludes 0. */
+ * nothing but the neighbours differs, and used only where its interval lies below 0. */
 #ifndef BENCH_ALONE_H
 #define BENCH_ALONE_H
 
@@ -41,7 +41,7 @@ typedef struct alone_fit {
  * Returns false if memory is short. */
 bool alone_fit_cells(const alone_cell *cells, int count, alone_fit *fit);
 
-/* Does its interval exclude 0? */
+/* Is it certain that neighbours slow these kernels down? */
 bool alone_is_used(const alone_exponent *exponent);
 
 /* Cycles per call of a cell's samples, alone; count >= 1. All zero, not bounded, where the clock or

@@ -52,11 +52,14 @@ static void measure_read(measure_group *g)
     g->read_gbps = fmax(g->read_gbps, roof_read_gbps(g->threads, bytes, 0.03));
 }
 
-static void measure_roofs(session *s, measure_group *g)
+/* Returns the seconds that it took. */
+static double measure_roofs(session *s, measure_group *g)
 {
-    if (s->no_roofs) return;
+    double begin = roof_now();
+    if (s->no_roofs) return 0;
     measure_peaks(s, g);
     measure_read(g);
+    return roof_now() - begin;
 }
 
 /* The read rate of memory, for every thread count of this run. */
@@ -247,15 +250,15 @@ static int rounds_due(const measure_group *g, int pass)
 void session_measure(session *s, double planned, void (*keep)(const measure_group *, int))
 {
     measure_hooks hooks = {s->began, stop_before, keep};
-    double begin = roof_now(), before = done_seconds(s, true);
+    double begin = roof_now(), roofs = 0, before = done_seconds(s, true); /* roofs come on top */
     running.session = s, running.planned = planned;
     running.until = begin + patience * s->budget;
     for (int turn = 0; turn < PASSES * s->group_count && !command_interrupted(); turn++) {
         int pass = turn / s->group_count;
         measure_group *g = &s->groups[turn % s->group_count];
         if (pass && g == s->groups)
-            plan_again(s, roof_now() - begin, done_seconds(s, true) - before);
-        if (pass == 0 || pass == PASSES - 1) measure_roofs(s, g);
+            plan_again(s, roof_now() - begin - roofs, done_seconds(s, true) - before);
+        if (pass == 0 || pass == PASSES - 1) roofs += measure_roofs(s, g);
         measure_run(g, rounds_due(g, pass), &hooks);
     }
     command_progress_end();

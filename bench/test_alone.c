@@ -94,6 +94,19 @@ static void no_effect_is_not_corrected(void **state)
     expect_true_cycles(&h, &fit);
 }
 
+/* Nobody becomes faster by a neighbour: what looks like it is something else. */
+static void no_gain_is_corrected(void **state)
+{
+    (void)state;
+    static host h;
+    alone_fit fit;
+    play(&h, 0.4, -0.3, 0.5);
+    assert_true(alone_fit_cells(h.cells, CELLS, &fit));
+    assert_float_equal(fit.exponents[0].fit.median, 0.4, 0.02);
+    assert_false(alone_is_used(&fit.exponents[0]));
+    assert_true(alone_is_used(&fit.exponents[1]));
+}
+
 /* On a host without neighbours there is nothing to fit. */
 static void calm_hosts_have_no_exponent(void **state)
 {
@@ -146,6 +159,7 @@ int main(void)
         cmocka_unit_test(calm_hosts_have_no_exponent),
         cmocka_unit_test(few_pairs_do_not_count),
         cmocka_unit_test(what_is_not_known_is_not_made_up),
+        cmocka_unit_test(no_gain_is_corrected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,11 @@ def same_commit(compared):
     return f"Both sides are commit {base}. " if base and base == new and not changed else ""
 
 
+def noun(compared):
+    """What ratios are of."""
+    return "time" if compared.ratios_of == "times" else "cycles on unshared cores"
+
+
 def answer(compared):
     """(short answer, detail, certainty) about the two builds."""
     worst = ordered(compared)[0]
@@ -55,7 +60,7 @@ def answer(compared):
     if compared.verdict == "undecided" and compared.undecided_why:
         short = f"Undecided: {compared.undecided_why}"
     detail = (f"{same_commit(compared)}New over base: {counts_text(compared)}. "
-              f"Foremost {cell_name(worst)}: the time is {text.times(worst.ratio)} "
+              f"Foremost {cell_name(worst)}: {text.times(worst.ratio)} the {noun(compared)} "
               f"{text.interval(worst.low, worst.high)}.")
     return short, detail, limits_text(compared)
 
@@ -76,7 +81,8 @@ def commit_chart(compared):
     cells = ordered(compared)
     drawn = cells[:MOST_ROWS]
     short, detail, _ = answer(compared)
-    note = ("Time of the new build over the base, with its 95 % interval; right of 1 is slower. "
+    note = (f"{noun(compared).capitalize()} of the new build over the base, with the 95 % "
+            "interval; right of 1 is slower. "
             "The band is what is never claimed. " + limits_text(compared))
     if len(drawn) < len(cells):
         note += f" The other {len(cells) - len(drawn)} cells are in the table only."
@@ -87,10 +93,10 @@ def commit_chart(compared):
     columns = ["kernel", "problem", "threads", "base", "new", "new over base", "95 % interval",
                "p", "verdict"]
     return Chart("commit", f"{short}. {detail}", note, columns, rows,
-                 lambda: draw_commit(drawn, compared.band))
+                 lambda: draw_commit(drawn, compared))
 
 
-def draw_commit(cells, band):
+def draw_commit(cells, compared):
     """The figure of commit_chart: a row a cell."""
     fig = figure(60 + 17 * len(cells))
     ax = axes(fig, 310, 42, 90, 8)
@@ -103,8 +109,8 @@ def draw_commit(cells, band):
         steps = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if most - 1 <= 5 * s)
         ticks(ax.xaxis, [1 + k * steps for k in range(-5, 6)], text.short)
     ax.axvline(1, color=light("soft"), linewidth=1)
-    if band:
-        ax.axvspan(1 / (1 + band), 1 + band, color=light("soft"), alpha=0.15, linewidth=0)
+    if compared.band:
+        ax.axvspan(1 / (1 + compared.band), 1 + compared.band, color=light("soft"), alpha=0.15, linewidth=0)
     for place, cell in enumerate(cells):
         ink = light(VERDICT_INK.get(cell.verdict, "soft"))
         if cell.low and cell.high:
@@ -116,5 +122,5 @@ def draw_commit(cells, band):
     ax.tick_params(axis="y", length=0, labelcolor=light("ink"))
     ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.grid(False, axis="y")
-    ax.set_xlabel("time of the new build over the base, logarithmic")
+    ax.set_xlabel(f"{noun(compared)} of the new build over the base, logarithmic")
     return fig

@@ -33,17 +33,17 @@ OPTIONAL_NUMBERS = """bound_share max_abs_error flops bytes scratch_bytes median
     bandwidth_fraction""".split()
 RESULT_DEFAULTS = dict.fromkeys(OPTIONAL_NUMBERS) | {
     "void_reason": None, "samples": [], "sample_rounds": None, "sham_samples": [], "at_s": [],
-    "anchors": {},
-    "dirty_causes": {}, "dirty_rounds": [], "read_gbps": None}
+    "issue_per_clock": [], "anchors": {}, "dirty_causes": {}, "dirty_rounds": [], "read_gbps": None}
 RUN_DEFAULTS = {"preset": None, "seed": None, "elapsed_s": None, "noise_floor": None,
                 "smallest_effect": None, "peaks": [], "read_gbps": [], "skipped": [],
-                "roofs": {}, "overhead": {}}
+                "roofs": {}, "overhead": {}, "neighbours": {}}
 ANCHORS = ("clock_ghz", "fma_gflops", "triad_gbps")
 COMPARISON_FIELDS = {"base": dict, "new": dict, "verdict": str, "cells": list}
 CELL_FIELDS = {"kernel": str, "problem": str, "threads": int, "ratio": NUMBER, "verdict": str}
 CELL_NUMBERS = ("base_ns", "new_ns", "low", "high", "p")
 COMPARISON_DEFAULTS = {"unit": "launch", "noise_floor": None, "band": None, "machine": {},
-                       "smallest_effect": None, "undecided_why": None, "left_out": []}
+                       "smallest_effect": None, "undecided_why": None, "left_out": [],
+                       "ratios_of": "times"}
 
 PROBLEM = re.compile(r"(b\d+)?(h\d+)?(g\d+)?q(\d+)(?:k(\d+))?(d\d+)(v\d+)?(\S*)")
 
@@ -156,10 +156,12 @@ def check_run(document):
     check_fields(document["tool"], TOOL_FIELDS, "tool")
     check_lists(document, LIST_FIELDS)
     check_lists(document["machine"], MACHINE_LIST_FIELDS)
-    for name in ("roofs", "overhead"):
+    for name in ("roofs", "overhead", "neighbours"):
         if document.get(name) is None:      # null: not measured
             document = document | {name: {}}
-    check_fields(document, {"roofs": dict, "overhead": dict}, "the file")
+    check_fields(document, {"roofs": dict, "overhead": dict, "neighbours": dict}, "the file")
+    check_numbers(SimpleNamespace(shared=document["neighbours"].get("shared")), ["shared"],
+                  "neighbours")
     check_lists(document["roofs"], ROOF_FIELDS)
     if not document["results"]:
         raise BadInput("it holds no results")
@@ -242,6 +244,7 @@ def check_result(raw, where):
     result.sample_rounds = check_rounds(result.sample_rounds, count, where)
     result.at_s = check_series(result.at_s, "at_s", where, count, 0)
     result.sham_samples = check_series(result.sham_samples, "sham_samples", where, count)
+    result.issue_per_clock = check_series(result.issue_per_clock, "issue_per_clock", where, count)
     check_fields(raw, {name: dict for name in ("anchors", "dirty_causes") if name in raw}, where)
     check_lists({"dirty_rounds": result.dirty_rounds}, {"dirty_rounds": DIRTY_FIELDS})
     result.anchors = {name: check_series(result.anchors.get(name), name, where, count)

@@ -132,7 +132,8 @@ def round_groups(run):
 
     `drift` is how far all kernels of a round lay from their medians (the middle one of their
     logarithms): what the machine did. `paired` is the same for the ratio of the two fastest
-    kernels: what is left of it in a comparison.
+    kernels: what is left of it in a comparison. `issue` is what the cores gave around the samples
+    of a round, instructions per clock.
     """
     found, place = [], 0
     for (problem, threads), results in groups_of(run).items():
@@ -145,10 +146,12 @@ def round_groups(run):
         order = np.argsort([r.median_ns for r in results])
         paired = logs[order[0]] - logs[order[1]] if len(results) > 1 else None
         start = next((r.at_s for r in results if r.at_s), [])
+        issue = [r.issue_per_clock for r in results if r.issue_per_clock]
         found.append(SimpleNamespace(
             problem=problem, threads=threads, results=results, drift=np.median(logs, axis=0),
             paired=None if paired is None else paired - np.median(paired), at_s=start,
             order=np.arange(place, place + count),
+            issue=np.median(issue, axis=0) if issue else None,
             dirty_rounds=next((r.dirty_rounds for r in results if r.dirty_rounds), []),
             dirty=max(r.dirty or 0 for r in results),
             causes=max((r.dirty_causes for r in results), key=lambda c: sum(c.values())),

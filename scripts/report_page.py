@@ -39,7 +39,13 @@ def strip(run):
     return [("results", f"{len(run.results)}, {void} void"),
             ("samples", f"{samples} kept, {dirty} disturbed"),
             ("noise floor", floor),
-            ("smallest detectable effect", detectable(run))]
+            ("smallest detectable effect", detectable(run)), *neighbours(run)]
+
+
+def neighbours(run):
+    """How much of the time somebody else computed on the run's cores, where the file says it."""
+    shared = run.neighbours.get("shared")
+    return [] if shared is None else [("samples on shared cores", text.percent(shared))]
 
 
 def detectable(run):

@@ -86,6 +86,13 @@ def stability_panels(run, groups, paired):
                        "band": run.noise_floor,
                        "note": "Sham: one kernel over itself under another name; the band is the "
                                "noise floor."})
+    seen = [group.issue for group in groups if group.issue is not None]
+    if seen:
+        most = np.max(np.concatenate(seen))
+        panels.append({"name": "neighbours", "ink": "vermillion",
+                       "of": [None if g.issue is None else np.log(g.issue / most) for g in groups],
+                       "note": "Neighbours: what they left of the instructions per clock that a "
+                               "core completes for us alone."})
     names = [name for name in ANCHORS
              if any(r.anchors[name] for group in groups for r in group.results)]
     panels += [{"name": ANCHOR_NAMES[name], "ink": "green", "of": anchor_drift(groups, name),

@@ -70,11 +70,13 @@ def evidence(document):
         entry["dirty_causes"] = {"steal": 1, "faults": 0}
         entry["anchors"] = {"clock_ghz": [2.5 + 0.01 * (k % 3) for k in range(count)],
                             "fma_gflops": [250.0] * count, "triad_gbps": [20.0] * count}
+        entry["issue_per_clock"] = [7.0 if k % 3 else 3.5 for k in range(count)]
         entry["dirty_rounds"] = [{"at_s": 20 * i + 10.5, "cause": "steal"}]
         entry["sham_samples"] = [1.001 * sample for sample in entry.get("samples", ())]
     levels = (("L1", 400), ("L2", 200), ("L3", 100), ("memory", 20))
     return document | {
         "smallest_effect": 0.034, "overhead": {"anchors_s": 1.5, "timed_s": 80.0},
+        "neighbours": {"shared": 0.36, "exponents": []},
         "roofs": {"date": "2026-01-01", "levels": [
             {"level": level, "threads": threads, "bytes": 1 << 14, "read_gbps": threads * gbps}
             for threads in (1, 2) for level, gbps in levels]}}
@@ -267,9 +269,11 @@ class ReportTest(unittest.TestCase):
     def test_evidence_is_drawn_where_the_file_has_it(self):
         source = self.page(evidence(run()))
         for expected in ("clock", "sham", "(steal 1)", "L1 400 GB/s", "smallest detectable effect",
-                         "<dd>3.40 %</dd>", "anchors 1.5 s", "seconds since the run began"):
+                         "<dd>3.40 %</dd>", "anchors 1.5 s", "seconds since the run began",
+                         "samples on shared cores</dt><dd>36.0 %</dd>", "Neighbours: what they"):
             self.assertIn(expected, source)
-        self.assertNotIn("seconds since", self.page(run()))
+        for expected in ("seconds since", "shared cores", "Neighbours"):
+            self.assertNotIn(expected, self.page(run()))
 
     def test_what_was_not_measured_is_null(self):
         document = run() | {"roofs": None, "overhead": None, "smallest_effect": None}
@@ -364,6 +368,8 @@ class ReportTest(unittest.TestCase):
             "\"sham_samples\" must": lambda d: d["results"][0].update(sham_samples=[-1]),
             "dirty_rounds[0]: \"cause\"": lambda d: d["results"][0].update(
                 dirty_rounds=[{"at_s": 1.5}]),
+            "\"issue_per_clock\" holds": lambda d: d["results"][0].update(issue_per_clock=[7]),
+            "\"shared\" is 'x'": lambda d: d.update(neighbours={"shared": "x"}),
             "clock_ghz": lambda d: d["results"][0].update(anchors={"clock_ghz": [1]}),
             "dirty_causes": lambda d: d["results"][0].update(dirty_causes={"steal": "no"}),
             "\"smallest_effect\" is 'x'": lambda d: d.update(smallest_effect="x"),
