@@ -68,14 +68,17 @@ static json_t *header_json(const session *s, int argc, char **argv)
                      groups);
 }
 
-/* Bytes that the journal and the result file can need: a number takes at most 20 in either. */
+/* Bytes that the journal and the result file can need: a number takes at most 20 in either, and the
+ * journal holds the samples of a long round several times. */
 static off_t most_bytes(const session *s)
 {
     double bytes = 65536;
     for (int i = 0; i < s->group_count; i++) {
         const measure_group *g = &s->groups[i];
         int rounds = g->rounds < MEASURE_USUAL_ROUNDS ? MEASURE_USUAL_ROUNDS : g->rounds;
-        bytes += 2.0 * g->arm_count * 1500 + 2.0 * 2 * rounds * 20.0 * (g->arm_count + 8);
+        double lines = fmin(g->arm_count, measure_round_seconds(g, true) / measure_keep_seconds);
+        bytes += 2.0 * g->arm_count * 1500;
+        bytes += 2.0 * (2 + lines) * rounds * 20.0 * (3 * g->arm_count + 8);
     }
     return (off_t)bytes;
 }
@@ -147,6 +150,10 @@ static void take_wrong(measure_group *g, const json_t *wrong)
     }
 }
 
+/* A number, or null for an arm that rested. */
+static json_t *sample_json(double ns) { return isnan(ns) ? json_null() : json_real(ns); }
+
+/* A round that is going on has "open"; a later line for it replaces this one. */
 void journal_keep(const measure_group *g, int r)
 {
     const measure_round *round = &g->round[r];
@@ -154,18 +161,17 @@ void journal_keep(const measure_group *g, int r)
     json_t *samples = json_array(), *around = json_array();
     for (int a = 0; a < g->arm_count; a++) {
         const measure_arm *arm = &g->arms[a];
-        bool rested = isnan(arm->ns[r]);
-        json_array_append_new(samples, rested ? json_null() : json_real(arm->ns[r]));
-        json_array_append_new(
-            around, rested ? json_null()
-                           : json_pack("[f,f]", arm->around[r].issue, arm->around[r].clock_ghz));
+        json_array_append_new(samples, sample_json(arm->ns[r]));
+        json_array_append_new(around, isnan(arm->ns[r]) ? json_null()
+                                                        : json_pack("[f,f]", arm->around[r].issue,
+                                                                    arm->around[r].clock_ghz));
     }
-    json_t *line =
-        json_pack("{s:i, s:i, s:i, s:b, s:f, s:[f,f,f], s:f, s:o, s:o, s:o}", "group",
-                  (int)(g - journal.groups), "round", r, "cause", (int)round->cause, "whole",
-                  round->whole, "at_s", round->at_s, "anchors", round->anchors.clock_ghz,
-                  round->anchors.fma_gflops, round->anchors.triad_gbps, "sham", g->sham_ns[r], "ns",
-                  samples, "around", around, "wrong", wrong_json(g));
+    json_t *line = json_pack(
+        "{s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:[f,f,f], s:o, s:o, s:o, s:o}", "group",
+        (int)(g - journal.groups), "round", r, "cause", (int)round->cause, "whole", round->whole,
+        "half", round->half, "open", r == g->tried, "at_s", round->at_s, "anchors",
+        round->anchors.clock_ghz, round->anchors.fma_gflops, round->anchors.triad_gbps, "sham",
+        sample_json(g->sham_ns[r]), "ns", samples, "around", around, "wrong", wrong_json(g));
     if (write_line(line) || journal.failed) return;
     journal.failed = true;
     command_error("cannot write %s: %s; measuring goes on, but a kill would lose it", journal.path,
@@ -227,9 +233,8 @@ static bool take_plan(measure_group *g, const json_t *plan)
     return true;
 }
 
-static double number_at(const json_t *list, int at)
+static double number_or_nan(const json_t *value)
 {
-    const json_t *value = json_array_get(list, (size_t)at);
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
@@ -237,11 +242,9 @@ static bool take_round(session *s, const json_t *line)
 {
     int group, r, cause;
     measure_round round = {0};
-    double sham;
-    if (json_unpack((json_t *)line, "{s:i, s:i, s:i, s:F, s:[F,F,F], s:F}", "group", &group,
-                    "round", &r, "cause", &cause, "at_s", &round.at_s, "anchors",
-                    &round.anchors.clock_ghz, &round.anchors.fma_gflops, &round.anchors.triad_gbps,
-                    "sham", &sham) ||
+    if (json_unpack((json_t *)line, "{s:i, s:i, s:i, s:F, s:[F,F,F]}", "group", &group, "round", &r,
+                    "cause", &cause, "at_s", &round.at_s, "anchors", &round.anchors.clock_ghz,
+                    &round.anchors.fma_gflops, &round.anchors.triad_gbps) ||
         group < 0 || group >= s->group_count || cause < EVIDENCE_CLEAN || cause >= EVIDENCE_CAUSES)
         return false;
     measure_group *g = &s->groups[group];
@@ -250,14 +253,18 @@ static bool take_round(session *s, const json_t *line)
         return false;
     round.cause = (evidence_cause)cause;
     round.whole = json_is_true(json_object_get(line, "whole"));
-    g->round[r] = round, g->sham_ns[r] = sham;
+    round.half = json_is_true(json_object_get(line, "half"));
+    g->halved = json_is_true(json_object_get(line, "open"));
+    g->round[r] = round, g->sham_ns[r] = number_or_nan(json_object_get(line, "sham"));
     for (int a = 0; a < g->arm_count; a++) {
         measure_arm *arm = &g->arms[a];
         const json_t *pair = json_array_get(json_object_get(line, "around"), (size_t)a);
-        arm->ns[r] = number_at(samples, a);
-        arm->around[r] = (neighbour_reading){number_at(pair, 0), number_at(pair, 1)};
+        arm->ns[r] = number_or_nan(json_array_get(samples, (size_t)a));
+        arm->around[r] = (neighbour_reading){number_or_nan(json_array_get(pair, 0)),
+                                             number_or_nan(json_array_get(pair, 1))};
     }
-    g->tried++, g->clean += round.cause == EVIDENCE_CLEAN;
+    g->tried += !g->halved;
+    g->clean += !round.half && round.cause == EVIDENCE_CLEAN;
     take_wrong(g, json_object_get(line, "wrong"));
     s->began = roof_now() - round.at_s;
     return true;

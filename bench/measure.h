@@ -40,6 +40,7 @@ typedef struct measure_arm {
 typedef struct measure_round {
     evidence_cause cause;   /* EVIDENCE_CLEAN, or why it does not count */
     bool whole;             /* every arm took part */
+    bool half;              /* the run was killed in it: it ended after some of its samples */
     double at_s;            /* since the run began */
     anchor_reading anchors; /* before its samples; all zero without anchors */
 } measure_round;
@@ -62,8 +63,9 @@ typedef struct measure_group {
     int whole;      /* of them whole ones; = rounds if no arm rests */
     bool all_first; /* every arm is judged before the rounds, however long its calls */
     double width;   /* stop when every interval is within +- this share of its median; 0 = never */
-    int tried;      /* rounds measured, dirty ones included */
-    int clean;      /* of them */
+    int tried;      /* rounds measured, dirty and half ones included */
+    int clean;      /* of them; half ones do not count here, though their samples do */
+    bool halved;    /* round[tried] is a half one of a killed run: its samples stand */
     int sham;       /* the arm that is also timed as a stranger; -1 if none */
     double sham_ns[MEASURE_TRIES];
     measure_round round[MEASURE_TRIES];
@@ -74,14 +76,19 @@ typedef struct measure_group {
 
 /* What a run does around every round. */
 typedef struct measure_hooks {
-    double began;                                   /* roof_now() at the start of the run */
-    bool (*stop)(const measure_group *);            /* asked before each */
-    void (*keep)(const measure_group *, int round); /* told after each, or NULL */
+    double began;                        /* roof_now() at the start of the run */
+    bool (*stop)(const measure_group *); /* asked before each */
+    /* Told after each, or NULL; and every measure_keep_seconds within one, which is `half` then:
+     * its samples so far, and what made it dirty so far. */
+    void (*keep)(const measure_group *, int round);
 } measure_hooks;
 
 /* Rows judged at once by the bound on inputs that are timed: 64, down to 8 where a row takes the
  * reference long. */
 int64_t measure_judged_rows(const attn_problem *problem);
+
+/* Seconds of samples that a kill may cost, or the running one. */
+static const double measure_keep_seconds = 0.2;
 
 /* Seconds of a call that is too dear to be made only to be checked: it fills a sample alone. */
 static const double measure_long_call = 0.002;

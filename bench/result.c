@@ -60,8 +60,9 @@ void result_rounds(const result_run *run, int *clean, int *dirty)
 {
     *clean = *dirty = 0;
     for (int i = 0; i < run->group_count; i++) {
-        *clean += run->groups[i].clean;
-        *dirty += run->groups[i].tried - run->groups[i].clean;
+        const measure_group *g = &run->groups[i];
+        for (int r = 0; r < g->tried; r++)
+            *(g->round[r].cause == EVIDENCE_CLEAN ? clean : dirty) += 1;
     }
 }
 
@@ -158,17 +159,19 @@ static void add_rounds(json_t *entry, const measure_group *g)
     json_object_set_new(entry, "dirty_rounds", dirty);
 }
 
-/* Of the rounds that count, those in which the arm did not rest. */
-static json_t *awake_rounds_json(const measure_group *g, const measure_arm *arm)
+/* Of the rounds that count, those in which the arm took part; NULL if it did in all. */
+static json_t *own_rounds_json(const measure_group *g, const measure_arm *arm)
 {
-    int counted = 0;
+    size_t counted = 0;
     json_t *list = json_array();
     for (int r = 0; r < g->tried; r++) {
         if (!measure_counts(g, r)) continue;
-        if (!isnan(arm->ns[r])) json_array_append_new(list, json_integer(counted));
+        if (!isnan(arm->ns[r])) json_array_append_new(list, json_integer((json_int_t)counted));
         counted++;
     }
-    return list;
+    if (json_array_size(list) < counted) return list;
+    json_decref(list);
+    return NULL;
 }
 
 static bool is_dirty(const measure_group *g, const measure_arm *arm, int r)
@@ -218,7 +221,8 @@ static void add_timing(json_t *entry, const result_run *run, const alone_fit *fi
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_object_set_new(entry, numbers[i].name, number(numbers[i].value));
     json_object_set_new(entry, "samples", numbers_json(samples, count));
-    if (arm->rests) json_object_set_new(entry, "sample_rounds", awake_rounds_json(g, arm));
+    json_t *own_rounds = own_rounds_json(g, arm);
+    if (own_rounds) json_object_set_new(entry, "sample_rounds", own_rounds);
     result_add_alone(entry, fit, g, arm);
     if (g->sham < 0 || arm != &g->arms[g->sham]) return;
     count = measure_samples(g, g->sham_ns, samples);

@@ -23,6 +23,7 @@ static const double check_share = 0.005;  /* of the timed seconds, for checks at
 /* All that the rounds of one group share. */
 typedef struct timing {
     measure_group *g;
+    const measure_hooks *hooks;
     ref_inputs *in;
     anchor *anchors;
     void *scratch; /* one for all arms, as large as the largest needs: they run one at a time */
@@ -158,22 +159,45 @@ static void order_of_round(const measure_group *g, int r, int *order, int places
     }
 }
 
-static void time_arms(timing *t, int r)
+static void time_place(timing *t, int place, int r)
+{
+    measure_group *g = t->g;
+    measure_arm *arm = &g->arms[t->arm[place]];
+    double begin = roof_now(), aside = g->cost.checks_s + g->cost.anchors_s;
+    sample s = time_sample(t, place, r);
+    double spent = roof_now() - begin - (g->cost.checks_s + g->cost.anchors_s - aside);
+    *(t->sham[place] ? &g->cost.sham_s : &g->cost.timed_s) += spent;
+    if (t->sham[place]) g->sham_ns[r] = s.ns;
+    else arm->ns[r] = s.ns, arm->around[r] = s.around;
+}
+
+/* Keeps the samples so far of round r, if those since the last time are worth it. */
+static void keep_half(timing *t, int r, const evidence *before, double *kept)
+{
+    measure_group *g = t->g;
+    double begin = roof_now();
+    if (!t->hooks->keep || begin - *kept < measure_keep_seconds) return;
+    evidence now = evidence_now();
+    g->round[r].cause = evidence_judge(before, &now, g->threads, 0);
+    g->round[r].half = true;
+    t->hooks->keep(g, r);
+    g->round[r].half = false;
+    *kept = roof_now();
+    g->cost.anchors_s += *kept - begin;
+}
+
+static void time_arms(timing *t, int r, const evidence *before)
 {
     measure_group *g = t->g;
     bool whole = g->round[r].whole;
     int order[MEASURE_ARMS + 1], places = whole ? t->places : t->awake;
+    double kept = roof_now();
     order_of_round(g, measure_rounds(g, whole, false), order, places);
     for (int a = 0; a < g->arm_count; a++) g->arms[a].ns[r] = NAN;
+    g->sham_ns[r] = NAN;
     for (int i = 0; i < places; i++) {
-        measure_arm *arm = &g->arms[t->arm[order[i]]];
-        bool sham = t->sham[order[i]];
-        double begin = roof_now(), aside = g->cost.checks_s + g->cost.anchors_s;
-        sample s = time_sample(t, order[i], r);
-        double spent = roof_now() - begin - (g->cost.checks_s + g->cost.anchors_s - aside);
-        *(sham ? &g->cost.sham_s : &g->cost.timed_s) += spent;
-        if (sham) g->sham_ns[r] = s.ns;
-        else arm->ns[r] = s.ns, arm->around[r] = s.around;
+        time_place(t, order[i], r);
+        if (i + 1 < places) keep_half(t, r, before, &kept);
     }
 }
 
@@ -197,12 +221,31 @@ static void time_round(timing *t, int r, double began)
     *round = (measure_round){.whole = next_is_whole(t), .at_s = begin - began};
     if (t->anchors) round->anchors = anchor_read(t->anchors);
     evidence before = evidence_now();
-    time_arms(t, r);
+    time_arms(t, r, &before);
     evidence after = evidence_now();
     if (t->anchors) moved = clock_moved(t->anchors, round->anchors.clock_ghz);
     g->cost.anchors_s += before.wall_s - begin + roof_now() - after.wall_s;
     round->cause = evidence_judge(&before, &after, g->threads, moved);
     g->clean += round->cause == EVIDENCE_CLEAN;
+}
+
+/* A round that a kill cut short stands as it is, the arms that it did not reach rested; but the
+ * sham and its twin are compared, so that both are timed now if one of them is missing. */
+static void end_half(timing *t)
+{
+    measure_group *g = t->g;
+    int r = g->tried;
+    measure_round *round = &g->round[r];
+    evidence before = evidence_now();
+    bool missing = !(g->sham_ns[r] > 0 && g->arms[g->sham].ns[r] > 0);
+    for (int place = 0; missing && place < t->awake; place++)
+        if (t->arm[place] == g->sham) time_place(t, place, r);
+    evidence after = evidence_now();
+    if (round->cause == EVIDENCE_CLEAN)
+        round->cause = evidence_judge(&before, &after, g->threads, 0);
+    round->half = true, round->whole = false;
+    g->halved = false, g->tried++;
+    if (t->hooks->keep) t->hooks->keep(g, r);
 }
 
 bool measure_counts(const measure_group *g, int r)
@@ -237,10 +280,10 @@ static bool narrow_enough(const measure_group *g)
 
 /* ---- a group -------------------------------------------------------------------------- */
 
-static bool start_timing(measure_group *g, timing *t)
+static bool start_timing(measure_group *g, const measure_hooks *hooks, timing *t)
 {
     int64_t largest = 0;
-    *t = (timing){.g = g};
+    *t = (timing){.g = g, .hooks = hooks};
     if (g->sham < 0) return false;
     for (int a = 0; a < g->arm_count; a++) {
         bool timed = measure_is_timed(&g->arms[a]);
@@ -273,8 +316,9 @@ void measure_run(measure_group *g, int clean, const measure_hooks *hooks)
     timing t;
     if (is_over(g, clean)) return;
     double begin = roof_now();
-    bool ready = start_timing(g, &t);
+    bool ready = start_timing(g, hooks, &t);
     g->setup_s = roof_now() - begin;
+    if (ready && g->halved) end_half(&t);
     while (ready && !is_over(g, clean) && !hooks->stop(g)) {
         time_round(&t, g->tried, hooks->began);
         g->tried++;

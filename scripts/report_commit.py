@@ -110,7 +110,8 @@ def draw_commit(cells, compared):
         ticks(ax.xaxis, [1 + k * steps for k in range(-5, 6)], text.short)
     ax.axvline(1, color=light("soft"), linewidth=1)
     if compared.band:
-        ax.axvspan(1 / (1 + compared.band), 1 + compared.band, color=light("soft"), alpha=0.15, linewidth=0)
+        ax.axvspan(1 / (1 + compared.band), 1 + compared.band, color=light("soft"), alpha=0.15,
+                   linewidth=0)
     for place, cell in enumerate(cells):
         ink = light(VERDICT_INK.get(cell.verdict, "soft"))
         if cell.low and cell.high:

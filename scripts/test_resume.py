@@ -59,8 +59,24 @@ class Resume(unittest.TestCase):
         with open(os.path.join(self.folder.name, "run.json"), encoding="utf-8") as file:
             return json.load(file)["results"]
 
+    def write_journal(self, lines):
+        """The journal as it would stand after another kill."""
+        with open(self.journal, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def expect_kept(self, line):
+        """Each sample of a journal's line is in the result, or its round was dropped as dirty; but
+        the sham's twin is timed anew where its sham is missing."""
+        for arm, result in enumerate(self.result()):
+            told = next(r for r in self.result() if "dirty_rounds" in r)["dirty_rounds"]
+            dropped = any(abs(d["at_s"] - line["at_s"]) < 1e-6 for d in told)
+            near = [abs(line["ns"][arm] / new - 1) < 1e-6 for new in result["samples"]
+                    if line["ns"][arm] is not None]
+            anew = line["sham"] is None and "sham_samples" in result
+            self.assertTrue(dropped or anew or not near or any(near), (line, result["samples"]))
+
     def test_a_killed_run_goes_on(self):
-        rounds = self.kill_after(6)[1:]
+        rounds = [line for line in self.kill_after(6)[1:] if not line["open"]]
         with open(self.journal, "a", encoding="utf-8") as file:
             file.write('{"group":0,"round":')  # torn by the kill
         self.assertEqual(self.finish(self.bench("--resume")), (0, ""))
@@ -75,11 +91,44 @@ class Resume(unittest.TestCase):
         lines = self.kill_after(6)
         self.assertEqual(lines[-1]["wrong"], {})
         lines[-1]["wrong"] = {"naive_auto": "got 1, want 2"}
-        with open(self.journal, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        self.write_journal(lines)
         self.assertEqual(self.finish(self.bench("--resume"))[0], 1)
         reasons = {result["kernel"]: result["void_reason"] for result in self.result()}
         self.assertEqual(reasons, {"blocked_auto": None, "naive_auto": "got 1, want 2"})
+
+    def test_a_half_round_stands(self):
+        first = self.kill_after(6)
+        os.remove(self.journal)
+        for missing in ((0, True), (1, True), (0, False), (1, False)):
+            with self.subTest(missing):
+                arm, without_sham = missing
+                lines = [line for line in first if not line.get("open")]
+                half = lines[-1] = dict(lines[-1], open=True, half=True, cause=-1)
+                half["ns"] = [None if a == arm else ns for a, ns in enumerate(half["ns"])]
+                half["sham"] = None if without_sham else half["sham"]
+                self.write_journal(lines)
+                self.assertEqual(self.finish(self.bench("--resume")), (0, ""))
+                self.expect_kept(half)
+                counts = [len(result["samples"]) for result in self.result()]
+                self.assertGreaterEqual(min(counts), 6)
+                for result in self.result():
+                    self.assertEqual(len(result.get("sample_rounds", result["samples"])),
+                                     len(result["samples"]))
+                    for name in ("sham_samples", "at_s"):   # told with the sham's twin
+                        if name in result:
+                            self.assertEqual(len(result[name]), max(counts))
+
+    def test_a_kill_within_a_round_keeps_its_samples(self):
+        self.words[3] = "naive_scalar,select_scalar,blocked_scalar,flash_scalar"
+        self.words[5] = "h8q512d64"
+        process = self.bench(rounds=1)
+        while process.poll() is None and not any('"open":true' in line for line in self.lines()):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        self.assertEqual(self.finish(process)[0], -signal.SIGKILL, "it was over too soon")
+        line = [json.loads(line) for line in self.lines()][-1]
+        self.assertEqual(self.finish(self.bench("--resume", rounds=1)), (0, ""))
+        self.expect_kept(line)
 
     def test_an_unfinished_run_is_not_overwritten(self):
         self.kill_after(3)
