@@ -44,32 +44,36 @@ static bool is_like(const alone_cell *cell, const char *isa, int threads)
     return cell->threads == threads && strcmp(cell->isa, isa) == 0;
 }
 
-/* Where the exponent of this cell is, or -1. */
-static int find(const alone_fit *fit, const alone_cell *cell)
+const alone_exponent *alone_find(const alone_fit *fit, const char *isa, int threads)
 {
     for (int e = 0; e < fit->count; e++)
-        if (is_like(cell, fit->exponents[e].isa, fit->exponents[e].threads)) return e;
-    return -1;
+        if (fit->exponents[e].threads == threads && strcmp(fit->exponents[e].isa, isa) == 0)
+            return &fit->exponents[e];
+    return NULL;
 }
 
-/* The exponent of all cells like `first`, which is the first of its kind. */
-static void fit_like(const alone_cell *first, const alone_cell *end, point *points, double *slopes,
-                     alone_exponent *to)
-{
-    *to = (alone_exponent){.isa = first->isa, .threads = first->threads};
-    for (const alone_cell *cell = first; cell < end; cell++)
-        if (is_like(cell, first->isa, first->threads) && is_known(cell))
-            to->pairs += slopes_of(cell, points, slopes + to->pairs);
-    if (to->pairs) to->fit = stats_of(slopes, to->pairs);
-}
-
-/* The issue rate of cores that nobody shares: nearly the most that was seen. `values`: room. */
-static double most_issue(const alone_cell *cells, int count, double *values)
+/* Nearly the most that cells of this number of threads have seen; other numbers may have to share
+ * their own cores. */
+static double most_issue(const alone_cell *cells, int count, int threads, double *values)
 {
     int filled = 0;
     for (int c = 0; c < count; c++)
-        for (int i = 0; i < cells[c].count; i++) values[filled++] = cells[c].issue[i];
+        for (int i = 0; cells[c].threads == threads && i < cells[c].count; i++)
+            if (cells[c].issue[i] > 0) values[filled++] = cells[c].issue[i];
     return filled ? stats_quantile(values, filled, 0.99) : 0;
+}
+
+/* The exponent of all cells like cells[first]. `points`, `values`: room for all samples. */
+static alone_exponent fit_like(const alone_cell *cells, int count, int first, point *points,
+                               double *values)
+{
+    alone_exponent e = {.isa = cells[first].isa, .threads = cells[first].threads};
+    e.issue = most_issue(cells, count, e.threads, values);
+    for (int c = first; c < count; c++)
+        if (is_like(&cells[c], e.isa, e.threads) && is_known(&cells[c]))
+            e.pairs += slopes_of(&cells[c], points, values + e.pairs);
+    if (e.pairs) e.fit = stats_of(values, e.pairs);
+    return e;
 }
 
 bool alone_fit_cells(const alone_cell *cells, int count, alone_fit *fit)
@@ -80,10 +84,9 @@ bool alone_fit_cells(const alone_cell *cells, int count, alone_fit *fit)
     point *points = malloc(most * sizeof *points);
     double *values = malloc(most * sizeof *values);
     bool ready = points && values;
-    if (ready) fit->issue = most_issue(cells, count, values);
     for (int c = 0; ready && c < count && fit->count < ALONE_EXPONENTS; c++)
-        if (find(fit, &cells[c]) < 0)
-            fit_like(&cells[c], cells + count, points, values, &fit->exponents[fit->count++]);
+        if (!alone_find(fit, cells[c].isa, cells[c].threads))
+            fit->exponents[fit->count++] = fit_like(cells, count, c, points, values);
     free(points);
     free(values);
     return ready;
@@ -96,13 +99,12 @@ bool alone_is_used(const alone_exponent *e)
 
 stats_median alone_cycles(const alone_fit *fit, const alone_cell *cell)
 {
-    int at = find(fit, cell);
-    double exponent =
-        at >= 0 && alone_is_used(&fit->exponents[at]) ? fit->exponents[at].fit.median : 0;
-    double *cycles = is_known(cell) ? malloc((size_t)cell->count * sizeof *cycles) : NULL;
+    const alone_exponent *e = alone_find(fit, cell->isa, cell->threads);
+    double exponent = e && alone_is_used(e) ? e->fit.median : 0;
+    double *cycles = e && is_known(cell) ? malloc((size_t)cell->count * sizeof *cycles) : NULL;
     if (!cycles) return (stats_median){0};
     for (int i = 0; i < cell->count; i++)
-        cycles[i] = cell->ns[i] * cell->clock_ghz[i] * pow(fit->issue / cell->issue[i], exponent);
+        cycles[i] = cell->ns[i] * cell->clock_ghz[i] * pow(e->issue / cell->issue[i], exponent);
     stats_median m = stats_of(cycles, cell->count);
     free(cycles);
     return m;

@@ -24,6 +24,7 @@ typedef struct alone_exponent {
     const char *isa; /* of the first cell that has it; borrowed */
     int threads, pairs;
     stats_median fit;
+    double issue; /* of cores that nobody shares: 99th percentile over all cells of these threads */
 } alone_exponent;
 
 enum { ALONE_EXPONENTS = 128 };
@@ -31,7 +32,6 @@ enum { ALONE_EXPONENTS = 128 };
 typedef struct alone_fit {
     alone_exponent exponents[ALONE_EXPONENTS];
     int count;
-    double issue; /* of cores that nobody shares: the 99th percentile of what was seen */
 } alone_fit;
 
 /* Fits all cells. The exponent of an ISA and number of threads is Theil's: the samples of a cell
@@ -40,6 +40,9 @@ typedef struct alone_fit {
  * method: the pairs share no sample). Pairs whose rates are less than 10 % apart say nothing.
  * Returns false if memory is short. */
 bool alone_fit_cells(const alone_cell *cells, int count, alone_fit *fit);
+
+/* Of this ISA and number of threads, or NULL. */
+const alone_exponent *alone_find(const alone_fit *fit, const char *isa, int threads);
 
 /* Is it certain that neighbours slow these kernels down? */
 bool alone_is_used(const alone_exponent *exponent);

@@ -1,5 +1,5 @@
-/* anchor.c: three probes of one thread. The triad goes on where it stopped the last time, so that
- * over a few rounds it touches the whole footprint and runs from the cache that holds it. */
+/* anchor.c: three probes of one thread. The triad goes on where it stopped the last time; in a turn
+ * of a few rounds it touches the whole footprint and runs from the cache that holds it. */
 #include "bench/anchor.h"
 
 #include <math.h>

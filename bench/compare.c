@@ -1,6 +1,6 @@
 /* compare.c: launches of two builds -> a verdict for every cell, and a gate's answer for kernels.
  *
- * Base, new and sham (base once more) alternate in cycles. Of a cell the differences of ln time
+ * Base, new and sham (base once more) alternate in cycles. Of a cell the differences of ln cost
  * within cycles, new against both launches of base, give ratio, interval and p (stats.h), exact if
  * cycles are independent: the noise of a launch, its layout included, is in the interval already.
  *
@@ -51,15 +51,21 @@ static bool prepare_null(stats_null *null, stats_design design)
     return has_design(null, design) || stats_null_of(design, null);
 }
 
+/* What ratios are of. */
+static const double *costs(const comparison *c, const compare_cell *cell, compare_side side)
+{
+    return c->alone ? cell->cycles[side] : cell->ns[side];
+}
+
 /* ln(new / base) for every pair that belongs together; the design says which do. */
 static stats_design pair_up(const comparison *c, const compare_cell *cell, double *differences)
 {
-    const double *base = cell->cost[COMPARE_BASE], *fresh = cell->cost[COMPARE_NEW];
+    const double *base = costs(c, cell, COMPARE_BASE), *fresh = costs(c, cell, COMPARE_NEW);
     int bases = cell->count[COMPARE_BASE], news = cell->count[COMPARE_NEW], pairs = 0;
     if (c->kind == COMPARE_CYCLES) {
         for (int i = 0; i < news; i++) {
             differences[pairs++] = log(fresh[i] / base[i]);
-            differences[pairs++] = log(fresh[i] / cell->cost[COMPARE_SHAM][i]);
+            differences[pairs++] = log(fresh[i] / costs(c, cell, COMPARE_SHAM)[i]);
         }
         return (stats_design){news, 1, 2};
     }
@@ -68,32 +74,24 @@ static stats_design pair_up(const comparison *c, const compare_cell *cell, doubl
     return (stats_design){1, news, bases};
 }
 
-/* The median of `count` launches; `values`: room for them. */
-static double median_of(const double *launches, int count, double *values)
-{
-    memcpy(values, launches, (size_t)count * sizeof *values);
-    return stats_of(values, count).median;
-}
-
 /* One launch's interval speaks of its rounds only: from the slowest base to the fastest new, and
  * the other way. */
-static void judge_envelope(compare_cell *cell, double *values)
+static void judge_envelope(compare_cell *cell)
 {
-    double low = log(cell->least[COMPARE_NEW] / cell->most[COMPARE_BASE]);
-    double high = log(cell->most[COMPARE_NEW] / cell->least[COMPARE_BASE]);
-    double base = median_of(cell->cost[COMPARE_BASE], cell->count[COMPARE_BASE], values);
-    double fresh = median_of(cell->cost[COMPARE_NEW], cell->count[COMPARE_NEW], values);
-    cell->ratio = (stats_median){.median = log(fresh / base),
-                                 .low = low,
-                                 .high = high,
-                                 .bounded = isfinite(low) && isfinite(high)};
+    double low = log(cell->least_ns[COMPARE_NEW] / cell->most_ns[COMPARE_BASE]);
+    double high = log(cell->most_ns[COMPARE_NEW] / cell->least_ns[COMPARE_BASE]);
+    cell->ratio =
+        (stats_median){.median = log(cell->median_ns[COMPARE_NEW] / cell->median_ns[COMPARE_BASE]),
+                       .low = low,
+                       .high = high,
+                       .bounded = isfinite(low) && isfinite(high)};
 }
 
 static void judge_sham(comparison *c, compare_cell *cell, double *differences)
 {
     int count = cell->count[COMPARE_SHAM];
-    for (int i = 0; i < count; i++)
-        differences[i] = log(cell->cost[COMPARE_SHAM][i] / cell->cost[COMPARE_BASE][i]);
+    const double *sham = costs(c, cell, COMPARE_SHAM), *base = costs(c, cell, COMPARE_BASE);
+    for (int i = 0; i < count; i++) differences[i] = log(sham[i] / base[i]);
     if (!prepare_null(&c->sham_null, (stats_design){count, 1, 1})) return;
     cell->sham = stats_shift(&c->sham_null, differences).median;
     cell->sham_p = two_sided(&c->sham_null, differences, least_band);
@@ -129,7 +127,7 @@ static void judge_cells(comparison *c, double *values, double *differences)
     double *adjusted = values + c->compared;
     for (int i = 0; i < c->compared; i++) {
         compare_cell *cell = &c->cells[i];
-        if (c->kind == COMPARE_FEW_LAUNCHES) judge_envelope(cell, differences);
+        if (c->kind == COMPARE_FEW_LAUNCHES) judge_envelope(cell);
         else judge_ratio(c, cell, differences);
         values[i] = cell->p;
     }
@@ -146,8 +144,23 @@ static void judge_cells(comparison *c, double *values, double *differences)
         values[i] = cell->smallest;
     }
     c->smallest = stats_quantile(values, c->compared, 0.5);
-    for (int i = 0; i < c->compared; i++) values[i] = fabs(c->cells[i].ratio.median);
-    c->apart = stats_quantile(values, c->compared, 0.5);
+}
+
+/* The median over cells of |ln of new over base|, both medians of launches. `values`: room. */
+static double distance(const comparison *c, bool alone, double *values)
+{
+    double *side = values + c->compared;
+    for (int i = 0; i < c->compared; i++) {
+        double ln[2];
+        const compare_cell *cell = &c->cells[i];
+        for (int s = COMPARE_BASE; s <= COMPARE_NEW; s++) {
+            size_t count = (size_t)cell->count[s];
+            memcpy(side, alone ? cell->cycles[s] : cell->ns[s], count * sizeof *side);
+            ln[s] = log(stats_of(side, cell->count[s]).median);
+        }
+        values[i] = fabs(ln[COMPARE_NEW] - ln[COMPARE_BASE]);
+    }
+    return stats_quantile(values, c->compared, 0.5);
 }
 
 static void take_medians(comparison *c, double *values)
@@ -155,8 +168,9 @@ static void take_medians(comparison *c, double *values)
     for (int i = 0; i < c->compared; i++)
         for (int side = 0; side < COMPARE_SIDES; side++) {
             compare_cell *cell = &c->cells[i];
+            memcpy(values, cell->ns[side], (size_t)cell->count[side] * sizeof *values);
             if (cell->count[side])
-                cell->median_ns[side] = median_of(cell->ns[side], cell->count[side], values);
+                cell->median_ns[side] = stats_of(values, cell->count[side]).median;
         }
 }
 
@@ -201,6 +215,8 @@ static void judge_all(comparison *c, double *values, double *differences)
         c->undecided = "base seems to differ from itself (the sham is flagged)";
     if (sham) c->band = fmax(c->band, c->floor);
     judge_cells(c, values, differences);
+    c->apart = distance(c, false, values);
+    if (c->counted) c->apart_alone = distance(c, true, values);
 }
 
 /* ---- the gate ------------------------------------------------------------------------- */
@@ -264,7 +280,8 @@ comparison *compare_judge(compare_input input, double gate)
 {
     comparison *c = calloc(1, sizeof *c);
     if (!c) return NULL;
-    c->input = input, c->gate = gate, c->floor = NAN, c->smallest = INFINITY;
+    c->input = input, c->gate = gate, c->floor = c->apart = c->apart_alone = NAN,
+    c->smallest = INFINITY;
     c->kind = compare_kind_of(&input);
     c->launches = input.count[COMPARE_BASE] < input.count[COMPARE_NEW] ? input.count[COMPARE_BASE]
                                                                        : input.count[COMPARE_NEW];
@@ -288,7 +305,7 @@ void compare_free(comparison *c)
     compare_free(c->second);
     for (int i = 0; i < c->cell_count; i++)
         for (int side = 0; side < COMPARE_SIDES; side++)
-            free(c->cells[i].ns[side]), free(c->cells[i].cost[side]);
+            free(c->cells[i].ns[side]), free(c->cells[i].cycles[side]);
     free(c->cells);
     free(c->kernels);
     json_decref(c->notes);

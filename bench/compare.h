@@ -31,10 +31,11 @@ typedef struct compare_input {
 typedef struct compare_cell {
     const char *kernel, *problem; /* of the runs, which must outlive the comparison */
     int threads;
-    double *ns[COMPARE_SIDES];   /* medians of launches; cycles: of the complete ones */
-    double *cost[COMPARE_SIDES]; /* what is compared of them: ns, or clock cycles alone */
+    double *ns[COMPARE_SIDES];     /* medians of launches; cycles: of the complete ones */
+    double *cycles[COMPARE_SIDES]; /* the same in clock cycles alone; where c->counted */
     int count[COMPARE_SIDES];
-    double least[COMPARE_SIDES], most[COMPARE_SIDES]; /* ends of the launches' own intervals */
+    double least_ns[COMPARE_SIDES],
+        most_ns[COMPARE_SIDES]; /* ends of the launches' own intervals */
     const char *void_reason[COMPARE_SIDES];
     double median_ns[COMPARE_SIDES];
     stats_median ratio; /* ln(new / base) and its 95 % interval */
@@ -65,14 +66,16 @@ typedef struct compare_kernel {
 typedef struct comparison {
     compare_input input;
     compare_kind kind;
-    bool alone; /* costs are clock cycles alone, not ns */
+    bool counted; /* every sample has the clock and the issue rate beside it */
+    bool alone; /* ratios are of clock cycles alone, not of times: counted, and sides take turns */
     compare_cell *cells;
     int compared, cell_count;  /* the first `compared` cells are not left out */
     int launches;              /* of the side that has fewer */
     double floor;              /* ln; NaN without a sham */
     double band;               /* ln */
     double smallest;           /* median over cells, ln */
-    double apart;              /* median over cells of |ln ratio| */
+    double apart;              /* median over cells of |ln ratio of times| */
+    double apart_alone;        /* of clock cycles alone; NaN unless counted */
     const char *undecided;     /* why the whole comparison is, or NULL */
     struct comparison *second; /* a second set of launches, which a regression must survive */
     json_t *notes;             /* sentences: what else differs between the sides */

@@ -68,13 +68,14 @@ static void print_reach(const comparison *c, FILE *file)
 
 static void print_costs(const comparison *c, FILE *file)
 {
-    fputs(c->alone ? "Ratios are of clock cycles on cores that nobody shares: what the clock and "
-                     "the host's other tenants did around each sample is taken out."
-                   : "Ratios are of times: clock and neighbours were not recorded around every "
-                     "sample.",
-          file);
-    if (isfinite(c->apart))
-        fprintf(file, " In the median, cells are %.1f %% apart.", percent(c->apart));
+    if (c->alone)
+        fputs("Ratios are of clock cycles on cores that nobody shares, as far as could be fitted: "
+              "clock and neighbours are taken out.",
+              file);
+    else fputs("Ratios are of times.", file);
+    fprintf(file, " In the median, cells are %.1f %% apart in times", percent(c->apart));
+    if (c->counted) fprintf(file, ", %.1f %% in clock cycles alone", percent(c->apart_alone));
+    fputc('.', file);
 }
 
 /* Which builds: commit, and whether the tree had changes beside it. */
@@ -263,26 +264,38 @@ void compare_markdown(const comparison *c, FILE *file)
 
 static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
-static json_t *launches_json(const compare_cell *cell, compare_side side)
+static json_t *launches_json(const double *launches, int count)
 {
     json_t *list = json_array();
-    for (int i = 0; i < cell->count[side]; i++)
-        json_array_append_new(list, json_real(cell->ns[side][i]));
+    for (int i = 0; i < count; i++) json_array_append_new(list, json_real(launches[i]));
     return list;
+}
+
+/* The launches of each side: times, and what ratios are of if that is something else. */
+static void add_launches(const comparison *c, const compare_cell *cell, json_t *entry)
+{
+    static const char *const times[] = {"base_samples", "new_samples", "sham_samples"};
+    static const char *const cycles[] = {"base_cycles", "new_cycles", "sham_cycles"};
+    for (int side = 0; side < COMPARE_SIDES; side++) {
+        int count = cell->count[side];
+        json_object_set_new(entry, times[side], launches_json(cell->ns[side], count));
+        if (c->alone)
+            json_object_set_new(entry, cycles[side], launches_json(cell->cycles[side], count));
+    }
 }
 
 static json_t *cell_json(const comparison *c, const compare_cell *cell)
 {
     bool tested = c->kind != COMPARE_FEW_LAUNCHES;
-    return json_pack(
-        "{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "kernel",
-        cell->kernel, "problem", cell->problem, "threads", cell->threads, "base_ns",
+    json_t *entry = json_pack(
+        "{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "kernel", cell->kernel,
+        "problem", cell->problem, "threads", cell->threads, "base_ns",
         number(cell->median_ns[COMPARE_BASE]), "new_ns", number(cell->median_ns[COMPARE_NEW]),
         "ratio", number(exp(cell->ratio.median)), "low", number(exp(cell->ratio.low)), "high",
         number(exp(cell->ratio.high)), "p", tested ? number(cell->p) : json_null(),
-        "smallest_effect", number(expm1(cell->smallest)), "verdict", verdict_names[cell->verdict],
-        "base_samples", launches_json(cell, COMPARE_BASE), "new_samples",
-        launches_json(cell, COMPARE_NEW), "sham_samples", launches_json(cell, COMPARE_SHAM));
+        "smallest_effect", number(expm1(cell->smallest)), "verdict", verdict_names[cell->verdict]);
+    add_launches(c, cell, entry);
+    return entry;
 }
 
 static json_t *cells_json(const comparison *c, json_t **left_out)

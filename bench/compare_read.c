@@ -85,10 +85,10 @@ static bool new_cell(comparison *c, const json_t *result)
     for (int side = 0; side < COMPARE_SIDES; side++) {
         int count = c->input.count[side];
         cell->ns[side] = malloc(((size_t)count + 1) * sizeof(double));
-        cell->cost[side] = malloc(((size_t)count + 1) * sizeof(double));
-        if (!cell->ns[side] || !cell->cost[side]) return false;
-        for (int i = 0; i < count; i++) cell->ns[side][i] = cell->cost[side][i] = NAN;
-        cell->least[side] = INFINITY, cell->most[side] = 0;
+        cell->cycles[side] = malloc(((size_t)count + 1) * sizeof(double));
+        if (!cell->ns[side] || !cell->cycles[side]) return false;
+        for (int i = 0; i < count; i++) cell->ns[side][i] = cell->cycles[side][i] = NAN;
+        cell->least_ns[side] = INFINITY, cell->most_ns[side] = 0;
     }
     return true;
 }
@@ -106,27 +106,21 @@ static compare_cell *find_cell(comparison *c, const json_t *result, int *last)
     return new_cell(c, result) ? &c->cells[*last] : NULL;
 }
 
-/* The median of a launch's times, with the ends of its interval, infinitely far without one. */
-static stats_median times_of(const json_t *result)
-{
-    double low = member_number(result, "ci_low_ns"), high = member_number(result, "ci_high_ns");
-    return (stats_median){.median = member_number(result, "median_ns"),
-                          .low = isnan(low) ? 0 : low,
-                          .high = isnan(high) ? INFINITY : high};
-}
-
+/* A launch's median in times and, where they are known, in clock cycles; and the ends of its
+ * interval in times, infinitely far without one. */
 static void add_launch(compare_cell *cell, compare_side side, int i, const json_t *result,
-                       stats_median cost)
+                       double cycles)
 {
     if (!json_is_true(json_object_get(result, "verified"))) {
         const char *reason = member_text(result, "void_reason");
         cell->void_reason[side] = reason[0] ? reason : "not verified";
         return;
     }
+    double low = member_number(result, "ci_low_ns"), high = member_number(result, "ci_high_ns");
     cell->ns[side][i] = member_number(result, "median_ns");
-    cell->cost[side][i] = cost.median;
-    cell->least[side] = fmin(cell->least[side], fmax(cost.low, 0));
-    cell->most[side] = fmax(cell->most[side], cost.high);
+    cell->cycles[side][i] = cycles;
+    cell->least_ns[side] = fmin(cell->least_ns[side], isnan(low) ? 0 : low);
+    cell->most_ns[side] = fmax(cell->most_ns[side], isnan(high) ? INFINITY : high);
 }
 
 /* Keeps the indices at which all of `sides` have a value; returns how many. */
@@ -147,11 +141,11 @@ static void close_ranks(const comparison *c, compare_cell *cell)
 {
     bool cycles = c->kind == COMPARE_CYCLES;
     int complete = cycles ? keep_complete(cell->ns, COMPARE_SIDES, c->input.count[0]) : 0;
-    if (cycles) keep_complete(cell->cost, COMPARE_SIDES, c->input.count[0]);
+    if (cycles) keep_complete(cell->cycles, COMPARE_SIDES, c->input.count[0]);
     for (int side = 0; side < COMPARE_SIDES; side++) {
         int count = c->input.count[side];
         cell->count[side] = cycles ? complete : keep_complete(&cell->ns[side], 1, count);
-        if (!cycles) keep_complete(&cell->cost[side], 1, count);
+        if (!cycles) keep_complete(&cell->cycles[side], 1, count);
     }
 }
 
@@ -214,7 +208,7 @@ static bool add_launches(comparison *c, const compare_samples *samples)
                 compare_cell *cell = find_cell(c, result, &last);
                 if (!cell) return false;
                 add_launch(cell, side, i, result,
-                           c->alone ? alone_cycles(&samples->fit, sampled) : times_of(result));
+                           c->counted ? alone_cycles(&samples->fit, sampled).median : NAN);
                 sampled++;
             }
     return true;
@@ -224,7 +218,8 @@ bool compare_collect(comparison *c)
 {
     compare_samples samples;
     bool taken = compare_take_samples(&c->input, &samples);
-    c->alone = taken && samples.complete;
+    c->counted = taken && samples.complete;
+    c->alone = c->counted && (c->kind == COMPARE_CYCLES || c->kind == COMPARE_LAUNCHES);
     taken = taken && add_launches(c, &samples);
     compare_free_samples(&samples);
     for (int i = 0; taken && i < c->cell_count; i++) close_cell(c, &c->cells[i]);

@@ -266,7 +266,7 @@ static bool take_round(session *s, const json_t *line)
     g->tried += !g->halved;
     g->clean += !round.half && round.cause == EVIDENCE_CLEAN;
     take_wrong(g, json_object_get(line, "wrong"));
-    s->began = roof_now() - round.at_s;
+    s->began = fmin(s->began, roof_now() - round.at_s);
     return true;
 }
 

@@ -1,8 +1,9 @@
-/* journal.h: every finished round of a run on disk, so that a killed run can be resumed.
+/* journal.h: the samples of a run on disk, so that a killed run can be resumed.
  *
  * The journal of run.json is run.json.journal: JSON lines, the plan first, then a line per round,
- * each written in one piece. Its space on disk, and that of the result file, is reserved at the
- * start: a disk that fills up later costs nothing. */
+ * before which lines with its samples so far may stand; each is written in one piece. Its space on
+ * disk, and that of the result file, is reserved at the start: a disk that fills up later costs
+ * nothing. */
 #ifndef BENCH_JOURNAL_H
 #define BENCH_JOURNAL_H
 
@@ -21,7 +22,7 @@ int journal_start(const char *path, const session *s, int argc, char **argv);
  * or command line. */
 int journal_resume(const char *path, session *s, int argc, char **argv);
 
-/* Appends round `round` of this group. */
+/* Appends round `round` of this group, or what there is of it yet. */
 void journal_keep(const measure_group *group, int round);
 
 /* Gives back what is reserved and not used, so that the result file has room. */

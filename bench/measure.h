@@ -70,6 +70,7 @@ typedef struct measure_group {
     double sham_ns[MEASURE_TRIES];
     measure_round round[MEASURE_TRIES];
     measure_cost cost;
+    uint64_t moves;   /* rows of Q that changed their sign so far (round.c) */
     double setup_s;   /* what it took to begin the last turn: inputs, scratch, anchors */
     double read_gbps; /* of a buffer as large as Q, K, V and O, measured around the rounds */
 } measure_group;

@@ -2,6 +2,7 @@
 #include "bench/neighbour.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "bench/anchor.h"
 #include "bench/roof.h"
@@ -29,17 +30,21 @@ static neighbour_reading read_here(void)
         clock_ghz = fmax(clock_ghz, anchor_clock_once(STEPS));
         seconds += seconds_of_nops();
     }
-    double nops = (double)REPEATS * BLOCKS * NOPS_IN_BLOCK;
-    return (neighbour_reading){1e-9 * nops / seconds / clock_ghz, clock_ghz};
+    double issue = 1e-9 * REPEATS * BLOCKS * NOPS_IN_BLOCK / seconds / clock_ghz;
+    bool known = isfinite(issue) && isfinite(clock_ghz); /* the time moved meanwhile */
+    return known ? (neighbour_reading){issue, clock_ghz} : (neighbour_reading){0, 0};
 }
 
 neighbour_reading neighbour_read(int threads)
 {
     double issue = 0, clock_ghz = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : issue, clock_ghz)
+    int count = 0, unknown = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : issue, clock_ghz, count, unknown)
     {
         neighbour_reading here = read_here();
-        issue += here.issue, clock_ghz += here.clock_ghz;
+        issue += here.issue, clock_ghz += here.clock_ghz, count++;
+        unknown += !(here.issue > 0);
     }
-    return (neighbour_reading){issue / threads, clock_ghz / threads};
+    return unknown ? (neighbour_reading){0, 0}
+                   : (neighbour_reading){issue / count, clock_ghz / count};
 }

@@ -14,7 +14,8 @@ typedef struct neighbour_reading {
     double clock_ghz; /* of dependent additions, which neighbours do not slow */
 } neighbour_reading;
 
-/* Reads both on `threads` threads of this process at once; takes some 15 microseconds. */
+/* Reads both on `threads` threads of this process at once; takes some 15 microseconds. Both 0 where
+ * the clock source is too coarse for that. */
 neighbour_reading neighbour_read(int threads);
 
 #endif

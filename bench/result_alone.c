@@ -71,11 +71,28 @@ void result_add_alone(json_t *entry, const alone_fit *fit, const measure_group *
     alone_cell cell = cell_of(g, arm, &samples);
     stats_median m = alone_cycles(fit, &cell);
     bool known = m.median > 0;
-    json_object_set_new(entry, "issue_per_clock", short_numbers(cell.issue, cell.count));
-    json_object_set_new(entry, "clocks_ghz", short_numbers(cell.clock_ghz, cell.count));
+    if (known) {
+        json_object_set_new(entry, "issue_per_clock", short_numbers(cell.issue, cell.count));
+        json_object_set_new(entry, "clocks_ghz", short_numbers(cell.clock_ghz, cell.count));
+    }
     json_object_set_new(entry, "alone_cycles", number(known ? m.median : NAN));
     json_object_set_new(entry, "alone_low", number(known ? m.low : NAN));
     json_object_set_new(entry, "alone_high", number(known ? m.high : NAN));
+}
+
+/* How many of this arm's samples were left less than they could have; adds to *count all. */
+static int shared_samples(const measure_group *g, const measure_arm *arm, const alone_fit *fit,
+                          int *count)
+{
+    const alone_exponent *e = alone_find(fit, arm->kernel->isa, g->threads);
+    int shared = 0;
+    if (!e || !result_is_timed(g, arm)) return 0;
+    for (int r = 0; r < g->tried; r++) {
+        if (!measure_counts(g, r) || isnan(arm->ns[r]) || !(arm->around[r].issue > 0)) continue;
+        ++*count;
+        shared += arm->around[r].issue < hardly_shared * e->issue;
+    }
+    return shared;
 }
 
 double result_shared(const result_run *run, const alone_fit *fit)
@@ -84,27 +101,26 @@ double result_shared(const result_run *run, const alone_fit *fit)
     for (int i = 0; i < run->group_count; i++) {
         const measure_group *g = &run->groups[i];
         for (int a = 0; a < g->arm_count; a++)
-            for (int r = 0; r < g->tried && result_is_timed(g, &g->arms[a]); r++) {
-                if (!measure_counts(g, r) || isnan(g->arms[a].ns[r])) continue;
-                count++, shared += !(g->arms[a].around[r].issue >= hardly_shared * fit->issue);
-            }
+            shared += shared_samples(g, &g->arms[a], fit, &count);
     }
     return count ? (double)shared / count : NAN;
+}
+
+static json_t *exponent_json(const alone_exponent *e)
+{
+    bool fitted = e->pairs > 0;
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:i, s:b}", "isa", e->isa, "threads",
+                     e->threads, "issue_per_clock", number(e->issue), "exponent",
+                     number(fitted ? e->fit.median : NAN), "low", number(fitted ? e->fit.low : NAN),
+                     "high", number(fitted ? e->fit.high : NAN), "pairs", e->pairs, "used",
+                     alone_is_used(e));
 }
 
 json_t *result_neighbours(const result_run *run, const alone_fit *fit)
 {
     json_t *exponents = json_array();
-    for (int e = 0; e < fit->count; e++) {
-        const alone_exponent *x = &fit->exponents[e];
-        bool fitted = x->pairs > 0;
-        json_array_append_new(exponents, json_pack("{s:s, s:i, s:o, s:o, s:o, s:i, s:b}", "isa",
-                                                   x->isa, "threads", x->threads, "exponent",
-                                                   number(fitted ? x->fit.median : NAN), "low",
-                                                   number(fitted ? x->fit.low : NAN), "high",
-                                                   number(fitted ? x->fit.high : NAN), "pairs",
-                                                   x->pairs, "used", alone_is_used(x)));
-    }
-    return json_pack("{s:o, s:o, s:o}", "issue_per_clock", number(fit->issue), "shared",
-                     number(result_shared(run, fit)), "exponents", exponents);
+    for (int e = 0; e < fit->count; e++)
+        json_array_append_new(exponents, exponent_json(&fit->exponents[e]));
+    return json_pack("{s:o, s:o}", "shared", number(result_shared(run, fit)), "exponents",
+                     exponents);
 }

@@ -8,9 +8,9 @@
 /* Fits all timed arms of a run; an empty fit if memory is short. */
 alone_fit result_fit(const result_run *run);
 
-/* Adds to the entry of a timed arm: "issue_per_clock" and "clocks_ghz", a number for every one of
- * its samples, and "alone_cycles" with "alone_low" and "alone_high" (null where they are not
- * known). */
+/* Adds to the entry of a timed arm "alone_cycles" with "alone_low" and "alone_high", and a number
+ * for every one of its samples in "issue_per_clock" and "clocks_ghz"; null and nothing where these
+ * are not known of all. */
 void result_add_alone(json_t *entry, const alone_fit *fit, const measure_group *group,
                       const measure_arm *arm);
 
@@ -18,8 +18,8 @@ void result_add_alone(json_t *entry, const alone_fit *fit, const measure_group *
  * without a sample. */
 double result_shared(const result_run *run, const alone_fit *fit);
 
-/* {"issue_per_clock": of cores that nobody shares, "shared": result_shared(), "exponents": [{"isa",
- * "threads", "exponent", "low", "high", "pairs", "used"}]}. New reference. */
+/* {"shared": result_shared(), "exponents": [{"isa", "threads", "issue_per_clock": of cores that
+ * nobody shares, "exponent", "low", "high", "pairs", "used"}]}. New reference. */
 json_t *result_neighbours(const result_run *run, const alone_fit *fit);
 
 #endif

@@ -30,8 +30,7 @@ typedef struct timing {
     int arm[MEASURE_ARMS + 1]; /* which arm stands behind each competitor; those that rest last */
     bool sham[MEASURE_ARMS + 1];
     int awake, places; /* competitors that never rest; all */
-    uint64_t moves;    /* rows of Q moved so far */
-    ref_place moved;   /* the last of them */
+    ref_place moved;   /* the row of Q that moved last */
 } timing;
 
 /* ---- timed calls ---------------------------------------------------------------------- */
@@ -42,7 +41,7 @@ static void move_inputs(timing *t)
     const attn_problem *p = &t->g->problem;
     const attn_input *q = &t->in->tensors.q;
     uint64_t row =
-        ref_random(t->g->seed ^ 0x71, t->moves++) % (uint64_t)(p->batch * p->q_heads * p->q_len);
+        ref_random(t->g->seed ^ 0x71, t->g->moves++) % (uint64_t)(p->batch * p->q_heads * p->q_len);
     t->moved = (ref_place){(int64_t)row / (p->q_heads * p->q_len),
                            (int64_t)row / p->q_len % p->q_heads, (int64_t)row % p->q_len};
     float *x = (float *)q->data + t->moved.b * q->batch_stride + t->moved.h * q->head_stride +
@@ -95,7 +94,7 @@ static sample time_sample(timing *t, int place, int r)
     measure_group *g = t->g;
     measure_arm *arm = &g->arms[t->arm[place]];
     bool chosen = g->cost.checks_s < check_share * g->cost.timed_s &&
-                  ref_random(g->seed ^ 0x72, t->moves) % 4 == 0;
+                  ref_random(g->seed ^ 0x72, g->moves) % 4 == 0;
     bool checked = !t->sham[place] && (chosen || is_due(g, arm, r));
     double begin = roof_now();
     if (checked) ref_poison_outputs(t->in);
@@ -121,7 +120,8 @@ int measure_rounds(const measure_group *g, bool whole, bool clean)
 {
     int count = 0;
     for (int r = 0; r < g->tried; r++)
-        count += g->round[r].whole == whole && (!clean || g->round[r].cause == EVIDENCE_CLEAN);
+        count += g->round[r].whole == whole &&
+                 (!clean || (g->round[r].cause == EVIDENCE_CLEAN && !g->round[r].half));
     return count;
 }
 
@@ -171,14 +171,26 @@ static void time_place(timing *t, int place, int r)
     else arm->ns[r] = s.ns, arm->around[r] = s.around;
 }
 
+/* |ln| of the clock now over `before`. A reading that seems to have moved is taken again: a clock
+ * that has really moved stays there, an interruption does not. */
+static double clock_moved(const anchor *a, double before)
+{
+    enum { READINGS = 12 };
+    double least = INFINITY;
+    for (int reading = 0; reading < READINGS && !(least <= EVIDENCE_CLOCK_MOVED); reading++)
+        least = fmin(least, fabs(log(anchor_clock(a) / before)));
+    return least;
+}
+
 /* Keeps the samples so far of round r, if those since the last time are worth it. */
 static void keep_half(timing *t, int r, const evidence *before, double *kept)
 {
     measure_group *g = t->g;
     double begin = roof_now();
     if (!t->hooks->keep || begin - *kept < measure_keep_seconds) return;
+    double moved = t->anchors ? clock_moved(t->anchors, g->round[r].anchors.clock_ghz) : 0;
     evidence now = evidence_now();
-    g->round[r].cause = evidence_judge(before, &now, g->threads, 0);
+    g->round[r].cause = evidence_judge(before, &now, g->threads, moved);
     g->round[r].half = true;
     t->hooks->keep(g, r);
     g->round[r].half = false;
@@ -199,17 +211,6 @@ static void time_arms(timing *t, int r, const evidence *before)
         time_place(t, order[i], r);
         if (i + 1 < places) keep_half(t, r, before, &kept);
     }
-}
-
-/* |ln| of the clock now over `before`. A reading that seems to have moved is taken again: a clock
- * that has really moved stays there, an interruption does not. */
-static double clock_moved(const anchor *a, double before)
-{
-    enum { READINGS = 12 };
-    double least = INFINITY;
-    for (int reading = 0; reading < READINGS && !(least <= EVIDENCE_CLOCK_MOVED); reading++)
-        least = fmin(least, fabs(log(anchor_clock(a) / before)));
-    return least;
 }
 
 /* One round between its anchors. */

@@ -258,7 +258,8 @@ void session_measure(session *s, double planned, void (*keep)(const measure_grou
         measure_group *g = &s->groups[turn % s->group_count];
         if (pass && g == s->groups)
             plan_again(s, roof_now() - begin - roofs, done_seconds(s, true) - before);
-        if (pass == 0 || pass == PASSES - 1) roofs += measure_roofs(s, g);
+        double spent = pass == 0 || pass == PASSES - 1 ? measure_roofs(s, g) : 0;
+        roofs += spent, running.until += spent;
         measure_run(g, rounds_due(g, pass), &hooks);
     }
     command_progress_end();

@@ -30,8 +30,8 @@ typedef struct session {
 void session_prepare(session *s);
 
 /* Measures all groups from where they stand, with a progress bar over `planned` seconds; `keep` is
- * told after each round (or NULL). Ends early when command_interrupted(), and where more than a
- * quarter above the budget was taken, for groups with an interval. */
+ * told what measure_hooks says (or NULL). Ends early when command_interrupted(), and where more
+ * than a quarter above the budget was taken, for groups with an interval. */
 void session_measure(session *s, double planned, void (*keep)(const measure_group *, int round));
 
 void session_end(session *s);

@@ -60,7 +60,7 @@ static void neighbours_are_taken_out(void **state)
     play(&h, -0.8, -0.3, 0.5);
     assert_true(alone_fit_cells(h.cells, CELLS, &fit));
     assert_int_equal(fit.count, 2);
-    assert_float_equal(fit.issue, alone_issue, 0.001);
+    assert_float_equal(fit.exponents[0].issue, alone_issue, 0.001);
     assert_float_equal(fit.exponents[0].fit.median, -0.8, 0.02);
     assert_float_equal(fit.exponents[1].fit.median, -0.3, 0.02);
     assert_true(alone_is_used(&fit.exponents[0]) && alone_is_used(&fit.exponents[1]));
@@ -75,9 +75,13 @@ static void thread_counts_have_their_own(void **state)
     static host h;
     alone_fit fit;
     play(&h, -0.8, -0.3, 0.5);
-    for (int c = 0; c < CELLS; c++) h.cells[c].isa = "same", h.cells[c].threads = 1 + c % 2;
+    for (int c = 0; c < CELLS; c++) {
+        h.cells[c].isa = "same", h.cells[c].threads = 1 + c % 2;
+        for (int i = 0; c % 2 && i < SAMPLES; i++) h.issue[c][i] /= 2; /* they share their cores */
+    }
     assert_true(alone_fit_cells(h.cells, CELLS, &fit));
     assert_int_equal(fit.count, 2);
+    assert_float_equal(fit.exponents[1].issue, alone_issue / 2, 0.001);
     expect_true_cycles(&h, &fit);
 }
 

@@ -228,27 +228,39 @@ static json_t *shared_launch(int busy)
     return json_pack("{s:i, s:s, s:o}", "schema", 1, "verdict", "valid", "results", results);
 }
 
-/* Both sides are equal; during new a neighbour was there for most of the time. */
+/* Both sides are equal; during new a neighbour was there for most of the time. Ratios are of
+ * cycles where the sides took turns; single files are judged by times, and say how far cycles are
+ * apart. */
 static void neighbours_are_no_regression(void **state)
 {
     (void)state;
-    for (int known = 0; known < 2; known++) {
-        json_t *base = shared_launch(3), *fresh = shared_launch(7);
-        json_t *last = json_array_get(json_object_get(fresh, "results"), CELLS - 1);
-        if (!known) json_object_del(last, "issue_per_clock");
-        const json_t *sides[] = {base, fresh};
-        comparison *c = compare_judge((compare_input){{&sides[0], &sides[1]}, {1, 1}}, 5);
+    enum { LAUNCHES = COMPARE_LEAST_LAUNCHES };
+    const double slower = 0.6 * log(2);
+    for (int variant = 0; variant < 3; variant++) {
+        bool known = variant > 0, turns = variant > 1;
+        json_t *runs[2][LAUNCHES];
+        compare_input input = {.count = {turns ? LAUNCHES : 1, turns ? LAUNCHES : 1}};
+        for (int i = 0; i < 2 * LAUNCHES; i++) {
+            json_t *run = runs[i % 2][i / 2] = shared_launch(i % 2 ? 7 : 3);
+            json_t *last = json_array_get(json_object_get(run, "results"), CELLS - 1);
+            if (!known) json_object_del(last, "issue_per_clock");
+            json_object_set_new(run, "date", json_sprintf("%02d", i));
+        }
+        for (int side = 0; side < 2; side++) input.runs[side] = (const json_t *const *)runs[side];
+        comparison *c = compare_judge(input, 5);
         assert_non_null(c);
         assert_int_equal(c->compared, CELLS);
-        assert_int_equal(c->alone, known);
+        assert_int_equal(c->alone, turns);
+        assert_float_equal(c->apart, slower, 0.005);
+        if (known) assert_float_equal(c->apart_alone, 0, 0.005);
+        else assert_true(isnan(c->apart_alone));
         for (int i = 0; i < CELLS; i++) {
-            assert_float_equal(c->cells[i].ratio.median, known ? 0 : 0.6 * log(2), 0.005);
+            assert_float_equal(c->cells[i].ratio.median, turns ? 0 : slower, 0.005);
+            assert_int_equal(c->cells[i].verdict == VERDICT_SAME, turns);
             assert_float_equal(c->cells[i].median_ns[COMPARE_NEW], 1e6 * pow(2, 0.6), 1);
         }
-        assert_float_equal(c->apart, known ? 0 : 0.6 * log(2), 0.005);
         compare_free(c);
-        json_decref(base);
-        json_decref(fresh);
+        for (int i = 0; i < 2 * LAUNCHES; i++) json_decref(runs[i % 2][i / 2]);
     }
 }
 

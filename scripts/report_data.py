@@ -186,8 +186,8 @@ def share_clocks(results):
             clocks[result.problem, result.threads] = result.anchors["clock_ghz"]
     for result in results:
         clock = clocks.get((result.problem, result.threads), [])
-        if len(clock) == len(result.samples):
-            result.anchors["clock_ghz"] = clock
+        if result.samples and result.sample_rounds[-1] < len(clock):
+            result.anchors["clock_ghz"] = [clock[place] for place in result.sample_rounds]
 
 
 def check_fields(value, fields, where):

@@ -8,6 +8,8 @@ import numpy as np
 from report_data import BadInput, parse_problem, timed
 from report_stats import CURVE_POINTS, Ratio, baseline, claim, fastest, ratio
 
+MOST_ROUNDS = 0.9       # of a group's rounds: kernels with fewer are not in its stability chart
+
 Family = namedtuple("Family", "label power curves")    # curves: kernel -> results by rising n
 Step = namedtuple("Step", "result speedup claim")
 
@@ -137,28 +139,36 @@ def round_groups(run):
     """
     found, place = [], 0
     for (problem, threads), results in groups_of(run).items():
-        count = max(len(r.samples) for r in results)    # the slowest rest in some rounds
-        results = [r for r in results if len(r.samples) == count]
-        if not count:
+        count = max(len(r.samples) for r in results)
+        # The slowest rest in some rounds; a kill may have cut off a round here and there.
+        results = [r for r in results if r.samples and len(r.samples) >= MOST_ROUNDS * count]
+        common = set.intersection(*(set(r.sample_rounds) for r in results)) if results else ()
+        if not common:
             continue
-        logs = np.log([r.samples for r in results])
+        logs = np.log([in_rounds(r, r.samples, common) for r in results])
         logs -= np.median(logs, axis=1, keepdims=True)
         order = np.argsort([r.median_ns for r in results])
         paired = logs[order[0]] - logs[order[1]] if len(results) > 1 else None
-        start = next((r.at_s for r in results if r.at_s), [])
-        issue = [r.issue_per_clock for r in results if r.issue_per_clock]
+        issue = [in_rounds(r, r.issue_per_clock, common) for r in results if r.issue_per_clock]
+        sham = next((in_rounds(r, np.log(np.divide(r.sham_samples, r.samples)), common)
+                     for r in results if r.sham_samples), None)
         found.append(SimpleNamespace(
             problem=problem, threads=threads, results=results, drift=np.median(logs, axis=0),
-            paired=None if paired is None else paired - np.median(paired), at_s=start,
-            order=np.arange(place, place + count),
+            paired=None if paired is None else paired - np.median(paired),
+            at_s=next((in_rounds(r, r.at_s, common) for r in results if r.at_s), []),
+            order=np.arange(place, place + len(common)),
             issue=np.median(issue, axis=0) if issue else None,
             dirty_rounds=next((r.dirty_rounds for r in results if r.dirty_rounds), []),
             dirty=max(r.dirty or 0 for r in results),
             causes=max((r.dirty_causes for r in results), key=lambda c: sum(c.values())),
-            sham=next((np.log(np.divide(r.sham_samples, r.samples)) for r in results
-                       if r.sham_samples), None)))
-        place += count
+            sham=None if sham is None else np.array(sham)))
+        place += len(common)
     return found
+
+
+def in_rounds(result, values, rounds):
+    """Of `values`, which stand beside the result's samples, those of `rounds`."""
+    return [value for value, own in zip(values, result.sample_rounds) if own in rounds]
 
 
 def comparison(runs):

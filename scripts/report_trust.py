@@ -86,19 +86,26 @@ def stability_panels(run, groups, paired):
                        "band": run.noise_floor,
                        "note": "Sham: one kernel over itself under another name; the band is the "
                                "noise floor."})
-    seen = [group.issue for group in groups if group.issue is not None]
-    if seen:
-        most = np.max(np.concatenate(seen))
-        panels.append({"name": "neighbours", "ink": "vermillion",
-                       "of": [None if g.issue is None else np.log(g.issue / most) for g in groups],
-                       "note": "Neighbours: what they left of the instructions per clock that a "
-                               "core completes for us alone."})
+    if any(group.issue is not None for group in groups):
+        panels.append({"name": "neighbours", "ink": "vermillion", "of": issue_left(groups),
+                       "note": "Neighbours: what they left of the instructions per clock that "
+                               "cores complete for us alone."})
     names = [name for name in ANCHORS
              if any(r.anchors[name] for group in groups for r in group.results)]
     panels += [{"name": ANCHOR_NAMES[name], "ink": "green", "of": anchor_drift(groups, name),
                 "note": f"{ANCHOR_NAMES[name].capitalize()}: the anchor in each round, over its "
                         "median."} for name in names]
     return panels
+
+
+def issue_left(groups):
+    """Each round's issue rate over the most of its number of threads."""
+    most = {}
+    for group in groups:
+        if group.issue is not None:
+            most[group.threads] = max(most.get(group.threads, 0), *group.issue)
+    return [None if group.issue is None else np.log(group.issue / most[group.threads])
+            for group in groups]
 
 
 def anchor_drift(groups, name):

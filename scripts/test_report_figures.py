@@ -166,6 +166,20 @@ class FiguresTest(unittest.TestCase):
         group.dirty_rounds = [{"at_s": group.at_s[3], "cause": "steal"}]
         self.assertEqual(trust.rounds_tried(group), 20)
 
+    def test_a_half_round_costs_one_round_only(self):
+        whole = find.round_groups(data.check_run(evidence(run())))[0]
+        made = evidence(run())
+        for result in filter(lambda result: result["verified"], made["results"][1:]):
+            result["sample_rounds"] = list(range(len(result["samples"]) - 1))
+            for name in ("samples", "issue_per_clock", "at_s", "sham_samples"):
+                result[name].pop()
+            for values in result["anchors"].values():
+                values.pop()
+        half = find.round_groups(data.check_run(made))[0]
+        self.assertEqual(len(half.results), len(whole.results))
+        for name in ("drift", "paired", "issue", "at_s", "sham"):
+            self.assertEqual(len(getattr(half, name)), len(getattr(whole, name)) - 1, name)
+
     def test_a_clock_told_once_serves_all_of_a_round(self):
         made = evidence(run())
         for result in made["results"][1:]:
