@@ -132,7 +132,7 @@ json_t *compare_notes(const compare_input *input);
 
 void compare_print(const comparison *c);                /* standard output, 80 columns */
 void compare_markdown(const comparison *c, FILE *file); /* below 65,536 characters */
-json_t *compare_json(const comparison *c);              /* new reference */
+json_t *compare_json(const comparison *c);              /* compare_json.c; new reference */
 
 typedef struct compare_options {
     const char *names[2];        /* how messages call base and new */

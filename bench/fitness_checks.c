@@ -86,25 +86,10 @@ static void check_others(look *l)
     report_steal(l, now);
 }
 
-/* Of looks at this machine's cores, the share in which somebody took issue slots of them. */
-static double shared_looks(const look *l, int looks)
-{
-    double issue[LOOKS], most = 0;
-    int shared = 0;
-    for (int i = 0; i < looks; i++) {
-        struct timespec pause = {0, (long)(l->seconds * 1e9 / looks)};
-        nanosleep(&pause, NULL);
-        issue[i] = neighbour_read(1).issue; /* one thread: our own do not share a core */
-        most = fmax(most, issue[i]);
-    }
-    for (int i = 0; i < looks; i++) shared += issue[i] < 0.9 * most;
-    return (double)shared / looks;
-}
-
 static void check_neighbours(look *l)
 {
     if (*l->root || !(l->seconds > 0)) return; /* not of this machine, or no time to look */
-    double share = shared_looks(l, LOOKS);
+    double share = neighbour_shared_looks(LOOKS, l->seconds);
     if (share >= 0.02)
         fitness_report(
             l,

@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "bench/anchor.h"
 #include "bench/roof.h"
@@ -47,4 +49,19 @@ neighbour_reading neighbour_read(int threads)
     }
     return unknown ? (neighbour_reading){0, 0}
                    : (neighbour_reading){issue / count, clock_ghz / count};
+}
+
+double neighbour_shared_looks(int looks, double seconds)
+{
+    double *issue = malloc((size_t)looks * sizeof *issue), most = 0;
+    int shared = 0;
+    for (int i = 0; issue && i < looks; i++) {
+        struct timespec pause = {0, (long)(seconds * 1e9 / looks)};
+        nanosleep(&pause, NULL);
+        issue[i] = neighbour_read(1).issue; /* one thread: our own do not share a core */
+        most = fmax(most, issue[i]);
+    }
+    for (int i = 0; issue && i < looks; i++) shared += issue[i] < 0.9 * most;
+    free(issue);
+    return (double)shared / looks;
 }

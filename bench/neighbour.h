@@ -18,4 +18,8 @@ typedef struct neighbour_reading {
  * the clock source is too coarse for that. */
 neighbour_reading neighbour_read(int threads);
 
+/* Of `looks` at one core, evenly over `seconds`, the share that found less than 90 % of its most;
+ * looks >= 1. 0 if memory is short. */
+double neighbour_shared_looks(int looks, double seconds);
+
 #endif
